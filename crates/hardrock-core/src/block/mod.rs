@@ -1,0 +1,208 @@
+//! A block of scores: anchors, their candidates, every source's evidence, and a verdict per cell.
+//!
+//! Candidates are ragged: row r owns cells `starts[r]..starts[r + 1]`, ordered best first by the judging score (ties: lower
+//! item id). A dropped cell keeps its place and its [`Verdict`]; nothing is ever removed.
+
+mod builder;
+mod tally;
+mod verdict;
+
+use std::ops::Range;
+
+use crate::{AnchorId, ItemId};
+pub use builder::{BlockBuilder, NewRow, Proposal};
+pub use tally::Tally;
+pub use verdict::{Reason, Verdict, Verdicts};
+
+/// Rank of a cell that a source did not propose.
+pub const NO_RANK: u32 = u32::MAX;
+
+/// What one source said about the cells: its own score and rank, never compared across sources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The source's name, as in reports and column names.
+    pub source: String,
+    /// Score per cell, higher = closer; NaN where the source did not propose the cell and cannot score it.
+    pub scores: Vec<f32>,
+    /// Rank per cell, 0 = best; [`NO_RANK`] where the source did not propose the cell.
+    pub ranks: Vec<u32>,
+}
+
+/// Anchors x candidates: what every stage of mining reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    anchors: Vec<AnchorId>,
+    starts: Vec<usize>,
+    items: Vec<ItemId>,
+    scores: Vec<f32>,
+    evidence: Vec<Evidence>,
+    positive_starts: Vec<usize>,
+    positives: Vec<ItemId>,
+    positive_scores: Vec<f32>,
+    verdicts: Vec<Option<Verdict>>,
+}
+
+impl Block {
+    /// Number of anchors.
+    pub fn rows(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Number of candidates over all rows.
+    pub fn cells(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The sources' evidence, one entry per source, each `[cells]`.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    /// One row. `row` must be below [`Block::rows`].
+    pub fn row(&self, row: usize) -> Row<'_> {
+        Row {
+            block: self,
+            anchor: self.anchors[row],
+            cells: self.starts[row]..self.starts[row + 1],
+            positives: self.positive_starts[row]..self.positive_starts[row + 1],
+        }
+    }
+
+    /// All rows, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        (0..self.rows()).map(|r| self.row(r))
+    }
+
+    /// How many cells were retrieved, kept and dropped, and why.
+    pub fn tally(&self) -> Tally {
+        Tally::of(&self.verdicts)
+    }
+
+    /// Writes verdicts into the block: the only way to drop. The first reason of a cell stays.
+    pub fn apply(&mut self, verdicts: Verdicts) {
+        for (cell, verdict) in verdicts.into_inner() {
+            self.verdicts[cell].get_or_insert(verdict);
+        }
+    }
+}
+
+/// One anchor's view of a block. Positions run from 0 within the row, best candidate first.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    block: &'a Block,
+    anchor: AnchorId,
+    cells: Range<usize>,
+    positives: Range<usize>,
+}
+
+impl<'a> Row<'a> {
+    /// The anchor of this row.
+    pub fn anchor(&self) -> AnchorId {
+        self.anchor
+    }
+
+    /// Number of candidates, dropped ones included.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// True where no source proposed anything.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Candidates, best first `[len]`.
+    pub fn items(&self) -> &'a [ItemId] {
+        &self.block.items[self.cells.clone()]
+    }
+
+    /// Judging scores `[len]`, on one scale with [`Row::positive_scores`].
+    pub fn scores(&self) -> &'a [f32] {
+        &self.block.scores[self.cells.clone()]
+    }
+
+    /// Verdicts `[len]`: `None` = live.
+    pub fn verdicts(&self) -> &'a [Option<Verdict>] {
+        &self.block.verdicts[self.cells.clone()]
+    }
+
+    /// A source's scores of this row `[len]`.
+    pub fn source_scores(&self, evidence: &'a Evidence) -> &'a [f32] {
+        &evidence.scores[self.cells.clone()]
+    }
+
+    /// A source's ranks of this row `[len]`.
+    pub fn source_ranks(&self, evidence: &'a Evidence) -> &'a [u32] {
+        &evidence.ranks[self.cells.clone()]
+    }
+
+    /// The block's evidence, one entry per source.
+    pub fn evidence(&self) -> &'a [Evidence] {
+        &self.block.evidence
+    }
+
+    /// Labelled positives of this anchor.
+    pub fn positives(&self) -> &'a [ItemId] {
+        &self.block.positives[self.positives.clone()]
+    }
+
+    /// Judging scores of the positives; NaN where the judging source could not score one.
+    pub fn positive_scores(&self) -> &'a [f32] {
+        &self.block.positive_scores[self.positives.clone()]
+    }
+
+    /// Positions that no filter has dropped, in order.
+    pub fn live(&self) -> impl Iterator<Item = usize> + 'a {
+        self.verdicts().iter().enumerate().filter(|(_, v)| v.is_none()).map(|(i, _)| i)
+    }
+
+    /// Cell number of a position, for [`Verdicts::drop`].
+    pub(crate) fn cell(&self, position: usize) -> usize {
+        self.cells.start + position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Result;
+
+    fn block() -> Result<Block> {
+        let mut b = BlockBuilder::new(["bm25"]);
+        let said = |score: f32, rank: u32| Proposal { score, rank };
+        b.push_row(&NewRow {
+            anchor: AnchorId(0),
+            items: &[ItemId(4), ItemId(2), ItemId(9)],
+            scores: &[1.0, 1.0, 3.0],
+            proposals: &[said(1.0, 2), said(1.0, 1), said(3.0, 0)],
+            positives: &[ItemId(7)],
+            positive_scores: &[2.0],
+        })?;
+        b.push_row(&NewRow::empty(AnchorId(1)))?;
+        Ok(b.finish())
+    }
+
+    #[test]
+    fn rows_are_best_first_with_ties_by_lower_item() -> Result<()> {
+        let block = block()?;
+        let row = block.row(0);
+        assert_eq!(row.items(), [ItemId(9), ItemId(2), ItemId(4)]);
+        assert_eq!(row.source_ranks(&block.evidence()[0]), [0, 1, 2]);
+        assert!(block.row(1).is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_reason_stays_and_nothing_is_revived() -> Result<()> {
+        let mut block = block()?;
+        for reason in [Reason::RelativeMargin, Reason::Known] {
+            let mut v = Verdicts::default();
+            v.drop(&block.row(0), 1, Verdict::new(reason, 1.0, 0.5));
+            block.apply(v);
+        }
+        let live: Vec<_> = block.row(0).live().collect();
+        assert_eq!(live, [0, 2]);
+        assert_eq!(block.row(0).verdicts()[1].map(|v| v.reason), Some(Reason::RelativeMargin));
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! The pure heart of hardrock: blocks of scores, the filters that judge them, the selectors that choose from them.
+//!
+//! Nothing here opens a file, starts a thread or reads a clock. A [`Block`] holds some anchors with their candidates; a
+//! [`Filter`] answers which candidates must go and why ([`Verdict`]); a [`Selector`] picks from those that live.
+
+mod block;
+mod error;
+mod facts;
+pub mod filters;
+#[cfg(test)]
+mod fixture;
+mod ids;
+pub mod metrics;
+mod rng;
+pub mod selectors;
+pub mod stats;
+
+pub use block::{
+    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Tally, Verdict, Verdicts,
+};
+pub use error::{Error, Result};
+pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Outside, Overlap, Question, Taxonomy};
+pub use filters::{Filter, FilterSpec};
+pub use ids::{AnchorId, ItemId};
+pub use rng::Rng;
+pub use selectors::{Selector, SelectorSpec};
