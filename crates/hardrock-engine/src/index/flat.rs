@@ -1,0 +1,415 @@
+//! Exact top-k search: every anchor against every document, by inner product.
+//!
+//! ## How it runs
+//! Documents lie in packed panels of 32, anchors in panels of 12. A block of document panels that fits the
+//! second cache level is scored against a group of anchors before the next block is touched; the tile compares
+//! its scores with each anchor's current k-th best while they are still in registers, so hardly any are
+//! written. Threads share out the groups of anchors. Where the packed documents do not fit the budget, they
+//! are read and packed chunk by chunk, once for as many anchors as the budget allows.
+//!
+//! ## What is exact
+//! Order: score descending, then document ascending, and zero equals negative zero. A score is the chain of
+//! fused multiply-adds that [`crate::kernel`] defines, so neither threads, nor budget, nor the range asked
+//! for, nor the instruction set changes a bit. A score that is NaN or negative infinity (sums that overflow)
+//! is never a hit.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::Neighbours;
+use super::rows::{Error, Result, Rows};
+use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Isa, Panels, Scratch, Tile};
+
+/// Bytes of document panels that are scored before the next ones are touched: twice that fits a second level
+/// cache beside the anchors that pass by, because the next block is fetched meanwhile.
+const BLOCK: usize = 384 << 10;
+
+/// Anchors that one task takes through all documents: enough that a block, once fetched, is used often.
+const GROUP: usize = 64 * ANCHORS;
+
+/// Rows that a packing task reads at once.
+const SLAB: usize = 8 * DOCUMENTS;
+
+/// How a long search is stopped and followed from outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Watch<'a> {
+    /// Set to stop within one block; the call answers [`Error::Cancelled`].
+    pub cancel: Option<&'a AtomicBool>,
+    /// Grows by the number of pairs scored.
+    pub pairs: Option<&'a AtomicU64>,
+}
+
+impl Watch<'_> {
+    fn check(&self) -> Result<()> {
+        match self.cancel {
+            Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    fn scored(&self, pairs: usize) {
+        if let Some(counter) = self.pairs {
+            counter.fetch_add(pairs as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Documents made ready for search.
+pub struct Flat<'a> {
+    documents: &'a dyn Rows,
+    packed: Option<Panels>,
+    budget: usize,
+    isa: Isa,
+    watch: Watch<'a>,
+}
+
+impl<'a> Flat<'a> {
+    /// Packs the documents if that takes at most `budget` bytes, so that each is read once; otherwise they are
+    /// read again by each search, once for as many anchors as fit beside them into `budget`. (A search needs
+    /// some 6 MiB per thread on top at 384 columns and k = 100.)
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for no columns or more documents than 32 bits count, [`Error::Read`],
+    /// [`Error::Cancelled`].
+    pub fn new(documents: &'a dyn Rows, budget: usize, watch: Watch<'a>) -> Result<Self> {
+        Self::with_isa(documents, budget, watch, Isa::best())
+    }
+
+    /// As [`Flat::new`] by a given instruction set; all give the same bits.
+    ///
+    /// # Errors
+    /// Those of [`Flat::new`].
+    pub fn with_isa(documents: &'a dyn Rows, budget: usize, watch: Watch<'a>, isa: Isa) -> Result<Self> {
+        let (rows, dim) = (documents.len(), documents.dim());
+        if dim == 0 {
+            return Err(Error::Parameter { what: "dimension", must: "at least 1", got: 0 });
+        }
+        if rows > u32::MAX as usize - DOCUMENTS {
+            return Err(Error::Parameter { what: "documents", must: "at most 4294967263", got: rows });
+        }
+        let packed = if Panels::bytes(rows, dim, DOCUMENTS) <= budget {
+            let mut panels = Panels::new(rows, dim, DOCUMENTS);
+            fill(documents, 0, &mut panels, dim, watch)?;
+            Some(panels)
+        } else {
+            None
+        };
+        Ok(Flat { documents, packed, budget, isa, watch })
+    }
+
+    /// Number of documents.
+    pub fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// Whether there are no documents.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    /// The best `k` documents of each anchor of `range`, on the current rayon pool.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::Parameter`] (`k` = 0 or a range beyond the anchors), [`Error::Read`],
+    /// [`Error::Cancelled`].
+    pub fn search(&self, anchors: &dyn Rows, range: Range<usize>, k: usize) -> Result<Neighbours> {
+        let dim = self.documents.dim();
+        if anchors.dim() != dim {
+            return Err(Error::Dimension { anchors: anchors.dim(), documents: dim });
+        }
+        if k == 0 {
+            return Err(Error::Parameter { what: "k", must: "at least 1", got: 0 });
+        }
+        if range.start > range.end || range.end > anchors.len() {
+            let (must, got) = ("a range inside the anchors", range.end);
+            return Err(Error::Parameter { what: "anchors", must, got });
+        }
+        let keep = k.min(self.len());
+        if keep == 0 || range.is_empty() {
+            let starts = vec![0; range.len() + 1];
+            return Ok(Neighbours { starts, items: Vec::new(), scores: Vec::new() });
+        }
+        let Some(cells) = range.len().checked_mul(keep) else {
+            return Err(Error::Parameter { what: "k", must: "small enough to hold the hits", got: k });
+        };
+        let mut out =
+            Output { items: vec![0; cells], scores: vec![0.0; cells], counts: vec![0; range.len()], keep };
+        match &self.packed {
+            Some(panels) => self.search_packed(panels, anchors, range, &mut out)?,
+            None => self.search_streamed(anchors, range, &mut out)?,
+        }
+        Ok(out.close())
+    }
+
+    /// All documents at hand: each task takes one group of anchors through all of them.
+    fn search_packed(
+        &self,
+        panels: &Panels,
+        anchors: &dyn Rows,
+        range: Range<usize>,
+        out: &mut Output,
+    ) -> Result<()> {
+        let size = group_size(range.len());
+        out.groups(size).enumerate().try_for_each(|(g, out)| {
+            let first = range.start + g * size;
+            let mut group = self.group(anchors, first..range.end.min(first + size), out.keep)?;
+            self.scan(&mut group, panels, 0)?;
+            group.finish(out);
+            Ok(())
+        })
+    }
+
+    /// Documents by chunks of half the budget; the other half holds the anchors that see a chunk.
+    fn search_streamed(&self, anchors: &dyn Rows, range: Range<usize>, out: &mut Output) -> Result<()> {
+        let dim = self.documents.dim();
+        let half = self.budget / 2;
+        let per_panel = dim * DOCUMENTS * 4;
+        let chunk = (half / per_panel).max(1) * DOCUMENTS;
+        let per_anchor = dim * 4 + Best::bytes(out.keep, self.len());
+        let batch = (half / per_anchor / ANCHORS).max(1) * ANCHORS;
+        for start in range.clone().step_by(batch) {
+            let end = range.end.min(start + batch);
+            let size = group_size(end - start);
+            let groups = (start..end).into_par_iter().step_by(size);
+            let mut groups: Vec<Group> = groups
+                .map(|first| self.group(anchors, first..end.min(first + size), out.keep))
+                .collect::<Result<_>>()?;
+            for first in (0..self.len()).step_by(chunk) {
+                let rows = chunk.min(self.len() - first);
+                let mut panels = Panels::new(rows, dim, DOCUMENTS);
+                fill(self.documents, first, &mut panels, dim, self.watch)?;
+                let each = groups.par_iter_mut().with_max_len(1);
+                each.try_for_each(|group| self.scan(group, &panels, first as u32))?;
+            }
+            let part = out.part(start - range.start..end - range.start);
+            part.groups(size).zip(&mut groups).for_each(|(out, group)| group.finish(out));
+        }
+        Ok(())
+    }
+
+    /// Reads and packs the anchors of `rows`.
+    fn group(&self, anchors: &dyn Rows, rows: Range<usize>, keep: usize) -> Result<Group> {
+        let dim = self.documents.dim();
+        let mut panels = Panels::new(rows.len(), dim, ANCHORS);
+        let mut slab = vec![0.0; ANCHORS.min(rows.len()) * dim];
+        for (p, panel) in panels.all_mut().chunks_mut(ANCHORS * dim).enumerate() {
+            let first = rows.start + p * ANCHORS;
+            let slab = &mut slab[..ANCHORS.min(rows.end - first) * dim];
+            anchors.read(first, slab)?;
+            kernel::pack(slab, dim, ANCHORS, panel);
+        }
+        let mut bars = vec![[f32::INFINITY; ANCHORS]; panels.count()];
+        // Rows that only fill the last panel stay under a bar that nothing passes.
+        bars.as_flattened_mut()[..rows.len()].fill(f32::NEG_INFINITY);
+        let best = rows.map(|_| Best::new(keep, self.len())).collect();
+        Ok(Group { panels, bars, best })
+    }
+
+    /// Scores a group against `documents`, whose first row is document `first`.
+    fn scan(&self, group: &mut Group, documents: &Panels, first: u32) -> Result<()> {
+        let mut tile = Tile::new();
+        let mut scratch = Scratch::default();
+        let block = (BLOCK / (self.documents.dim() * DOCUMENTS * 4)).max(1);
+        for start in (0..documents.count()).step_by(block) {
+            self.watch.check()?;
+            let end = documents.count().min(start + block);
+            // While a tile is worked on, parts of the next anchors and of the next block are fetched.
+            let tiles = group.panels.count() * (end - start);
+            let mut blocks = parts(documents.span(end..end + block), tiles);
+            for p in 0..group.panels.count() {
+                let anchors = group.panels.panel(p);
+                let mut nexts = parts(group.panels.panel((p + 1) % group.panels.count()), end - start);
+                let bars = &mut group.bars[p];
+                let best = &mut group.best[p * ANCHORS..];
+                for d in start..end {
+                    let row = d * DOCUMENTS;
+                    let live = u32::MAX >> (DOCUMENTS - DOCUMENTS.min(documents.rows() - row));
+                    let ahead = [nexts.next().unwrap_or_default(), blocks.next().unwrap_or_default()];
+                    let mut hot =
+                        kernel::tile(self.isa, anchors, documents.panel(d), ahead, bars, live, &mut tile);
+                    while hot != 0 {
+                        let i = hot.trailing_zeros() as usize;
+                        hot &= hot - 1;
+                        let above = tile.above[i];
+                        let bar = best[i].offer(&tile.scores[i], above, first + row as u32, &mut scratch);
+                        bars[i] = bar.unwrap_or(bars[i]);
+                    }
+                }
+            }
+            let rows = documents.rows().min(end * DOCUMENTS) - start * DOCUMENTS;
+            self.watch.scored(rows * group.best.len());
+        }
+        Ok(())
+    }
+}
+
+/// Scores given pairs with the bits a search gives them: those of anchor `i` of `range` are the documents
+/// `items[starts[i]..starts[i + 1]]`. Runs on the current rayon pool.
+///
+/// # Errors
+/// [`Error::Dimension`], [`Error::Parameter`] (a document or range out of bounds, `starts` that do not fit),
+/// [`Error::Read`], [`Error::Cancelled`].
+pub fn score_pairs(
+    anchors: &dyn Rows,
+    documents: &dyn Rows,
+    range: Range<usize>,
+    starts: &[usize],
+    items: &[u32],
+    watch: Watch<'_>,
+) -> Result<Vec<f32>> {
+    let dim = documents.dim();
+    if anchors.dim() != dim {
+        return Err(Error::Dimension { anchors: anchors.dim(), documents: dim });
+    }
+    let bad = |what, must, got| Err(Error::Parameter { what, must, got });
+    if range.start > range.end || range.end > anchors.len() {
+        return bad("anchors", "a range inside the anchors", range.end);
+    }
+    let rising = starts.is_sorted() && starts.first() == Some(&0) && starts.last() == Some(&items.len());
+    if starts.len() != range.len() + 1 || !rising {
+        return bad("starts", "one more than the anchors, ascending from 0 to the pairs", starts.len());
+    }
+    if let Some(&item) = items.iter().find(|&&item| item as usize >= documents.len()) {
+        return bad("documents", "rows of the documents", item as usize);
+    }
+    let isa = Isa::best();
+    let mut scores = vec![0.0; items.len()];
+    let mut jobs = Vec::with_capacity(range.len());
+    let mut rest = &mut scores[..];
+    for (anchor, span) in range.zip(starts.windows(2)) {
+        let (mine, after) = rest.split_at_mut(span[1] - span[0]);
+        rest = after;
+        if !mine.is_empty() {
+            jobs.push((anchor, &items[span[0]..span[1]], mine));
+        }
+    }
+    let space = || (vec![0.0; dim], vec![0.0; dim * DOCUMENTS]);
+    jobs.into_par_iter().try_for_each_init(space, |(row, slab), (anchor, items, scores)| {
+        watch.check()?;
+        anchors.read(anchor, row)?;
+        for (items, scores) in items.chunks(DOCUMENTS).zip(scores.chunks_mut(DOCUMENTS)) {
+            let slab = &mut slab[..items.len() * dim];
+            for (&item, slab) in items.iter().zip(slab.chunks_mut(dim)) {
+                documents.read(item as usize, slab)?;
+            }
+            kernel::dots(isa, row, slab, scores);
+        }
+        watch.scored(items.len());
+        Ok(())
+    })?;
+    Ok(scores)
+}
+
+/// Reads the rows from `first` into `panels` on the current rayon pool.
+fn fill(rows: &dyn Rows, first: usize, panels: &mut Panels, dim: usize, watch: Watch<'_>) -> Result<()> {
+    let count = panels.rows();
+    let slabs = panels.all_mut().par_chunks_mut(SLAB * dim).with_max_len(1).enumerate();
+    slabs.try_for_each_init(Vec::new, |slab, (s, panels)| {
+        watch.check()?;
+        let start = s * SLAB;
+        slab.resize(SLAB.min(count - start) * dim, 0.0);
+        rows.read(first + start, slab)?;
+        kernel::pack(slab, dim, DOCUMENTS, panels);
+        Ok(())
+    })
+}
+
+/// Cuts memory that will be needed into as many parts as there are tiles until then.
+fn parts(memory: &[f32], tiles: usize) -> std::slice::Chunks<'_, f32> {
+    memory.chunks(memory.len().div_ceil(tiles).next_multiple_of(16).max(16))
+}
+
+/// Anchors per task: whole panels, and as many tasks for each thread, at least four where there are several.
+fn group_size(anchors: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    let tasks = match threads {
+        1 => anchors.div_ceil(GROUP),
+        _ => anchors.div_ceil(threads * GROUP).max(4) * threads,
+    };
+    anchors.div_ceil(tasks.max(1)).next_multiple_of(ANCHORS).max(ANCHORS)
+}
+
+/// Anchors on their way through the documents.
+struct Group {
+    panels: Panels,
+    bars: Vec<[f32; ANCHORS]>,
+    best: Vec<Best>,
+}
+
+impl Group {
+    fn finish(&mut self, out: OutputGroup<'_>) {
+        let mut scratch = Scratch::default();
+        let rows = out.items.chunks_mut(out.keep).zip(out.scores.chunks_mut(out.keep)).zip(out.counts);
+        for (best, ((items, scores), count)) in self.best.iter_mut().zip(rows) {
+            *count = best.finish(&mut scratch, items, scores);
+        }
+    }
+}
+
+/// The hits in the making: `keep` places for each anchor.
+struct Output {
+    items: Vec<u32>,
+    scores: Vec<f32>,
+    counts: Vec<usize>,
+    keep: usize,
+}
+
+/// The places of one group of anchors.
+struct OutputGroup<'a> {
+    items: &'a mut [u32],
+    scores: &'a mut [f32],
+    counts: &'a mut [usize],
+    keep: usize,
+}
+
+impl Output {
+    fn part(&mut self, anchors: Range<usize>) -> OutputGroup<'_> {
+        let cells = anchors.start * self.keep..anchors.end * self.keep;
+        OutputGroup {
+            items: &mut self.items[cells.clone()],
+            scores: &mut self.scores[cells],
+            counts: &mut self.counts[anchors],
+            keep: self.keep,
+        }
+    }
+
+    fn groups(&mut self, size: usize) -> impl IndexedParallelIterator<Item = OutputGroup<'_>> {
+        self.part(0..self.counts.len()).groups(size)
+    }
+
+    /// Closes the gaps that anchors with fewer than `keep` hits leave.
+    fn close(mut self) -> Neighbours {
+        let mut starts = Vec::with_capacity(self.counts.len() + 1);
+        starts.push(0);
+        let mut end = 0;
+        for (anchor, &count) in self.counts.iter().enumerate() {
+            let from = anchor * self.keep;
+            if from != end {
+                self.items.copy_within(from..from + count, end);
+                self.scores.copy_within(from..from + count, end);
+            }
+            end += count;
+            starts.push(end);
+        }
+        self.items.truncate(end);
+        self.scores.truncate(end);
+        Neighbours { starts, items: self.items, scores: self.scores }
+    }
+}
+
+impl<'a> OutputGroup<'a> {
+    fn groups(self, size: usize) -> impl IndexedParallelIterator<Item = OutputGroup<'a>> {
+        let keep = self.keep;
+        let items = self.items.par_chunks_mut(size * keep);
+        let scores = self.scores.par_chunks_mut(size * keep);
+        let counts = self.counts.par_chunks_mut(size);
+        let all = items.zip(scores).zip(counts).with_max_len(1);
+        all.map(move |((items, scores), counts)| OutputGroup { items, scores, counts, keep })
+    }
+}
+
+#[cfg(test)]
+#[path = "flat_tests.rs"]
+mod tests;

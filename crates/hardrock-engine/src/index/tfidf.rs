@@ -1,0 +1,172 @@
+//! Likeness of two documents: tf-idf cosine over the forward index.
+//!
+//! It judges a candidate against a *positive* (the `kin` filter): false negatives are near-relatives of the known positive,
+//! which no margin on the anchor's score can see (`docs/benchmarks/bm25.md` has the figures).
+//!
+//! ## Formula
+//! Weight of a term: `(1 + ln tf) * ln(1 + (N - df + .5) / (df + .5))`, scaled to length 1 per document. Terms that the corpus
+//! does not know have no weight. Two documents without terms have cosine 0. Of raw and logarithmic counts and three
+//! idf formulae this pair told false negatives from true ones best.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::forward::batches;
+use super::{Forward, QueryTerms, Result, Row, RowBuffer, Watch};
+
+/// Tf-idf weights over a [`Forward`] index: 8 bytes per term and 4 per document in memory; rows are read from the forward index.
+#[derive(Debug)]
+pub struct TfIdf {
+    forward: Arc<Forward>,
+    /// `[terms]`.
+    idf: Vec<f64>,
+    /// `[documents]` 1 / length of the weight vector; 0 for a document without terms.
+    scale: Vec<f32>,
+}
+
+/// One text as weights of length 1, to be compared with many documents.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TfIdfRow {
+    terms: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl TfIdf {
+    /// Reads every row once for its length.
+    ///
+    /// # Errors
+    /// Rows that cannot be read, or `Cancelled`.
+    pub fn build(forward: Arc<Forward>, watch: &Watch<'_>) -> Result<Self> {
+        let n = forward.len() as f64;
+        let idf: Vec<f64> = forward
+            .document_frequencies()
+            .iter()
+            .map(|&df| ((n - f64::from(df) + 0.5) / (f64::from(df) + 0.5)).ln_1p())
+            .collect();
+        let parts: Vec<Vec<f32>> = batches(0..forward.len(), 2048)
+            .into_par_iter()
+            .map_init(RowBuffer::default, |buffer, docs| {
+                watch.check()?;
+                let scales = forward.rows(docs.clone(), buffer)?.iter().map(|row| scale(&idf, row)).collect();
+                watch.advance(docs.len());
+                Ok(scales)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { forward, idf, scale: parts.concat() })
+    }
+
+    /// The weights of a document of the corpus.
+    ///
+    /// # Errors
+    /// The document does not exist, or its row cannot be read.
+    pub fn document(&self, doc: u32) -> Result<TfIdfRow> {
+        let mut buffer = RowBuffer::default();
+        let row = self.forward.row(doc, &mut buffer)?;
+        let counts = row.counts.iter().map(|&count| u32::from(count));
+        Ok(self.weigh(row.terms.iter().copied().zip(counts)))
+    }
+
+    /// The weights of any text's terms ([`Forward::query`]).
+    pub fn text(&self, terms: &QueryTerms) -> TfIdfRow {
+        self.weigh(terms.iter())
+    }
+
+    fn weigh(&self, counts: impl Iterator<Item = (u32, u32)>) -> TfIdfRow {
+        let (terms, mut weights): (Vec<u32>, Vec<f64>) =
+            counts.map(|(term, count)| (term, weight(&self.idf, term, count))).unzip();
+        let length = weights.iter().map(|w| w * w).sum::<f64>().sqrt();
+        if length > 0.0 {
+            weights.iter_mut().for_each(|w| *w /= length);
+        }
+        TfIdfRow { terms, weights }
+    }
+
+    /// Cosine of `row` with a document, in `[0, 1]`.
+    ///
+    /// # Errors
+    /// The document does not exist, or its row cannot be read.
+    pub fn cosine(&self, row: &TfIdfRow, doc: u32, buffer: &mut RowBuffer) -> Result<f32> {
+        let other = self.forward.row(doc, buffer)?;
+        let mut sum = 0f64;
+        let mut i = 0;
+        for (&term, &count) in other.terms.iter().zip(other.counts) {
+            while row.terms.get(i).is_some_and(|&t| t < term) {
+                i += 1;
+            }
+            if row.terms.get(i) == Some(&term) {
+                sum += row.weights[i] * weight(&self.idf, term, u32::from(count));
+            }
+        }
+        Ok(((sum * f64::from(self.scale[doc as usize])) as f32).min(1.0))
+    }
+}
+
+fn weight(idf: &[f64], term: u32, count: u32) -> f64 {
+    (1.0 + f64::from(count).ln()) * idf[term as usize]
+}
+
+fn scale(idf: &[f64], row: Row<'_>) -> f32 {
+    let squares = row.terms.iter().zip(row.counts).map(|(&t, &c)| weight(idf, t, u32::from(c)).powi(2));
+    let length = squares.sum::<f64>().sqrt();
+    if length > 0.0 { (1.0 / length) as f32 } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{TokenOptions, Tokenizer};
+    use proptest::prelude::*;
+
+    fn built(texts: &Vec<String>) -> TfIdf {
+        let tokenizer = Tokenizer::new(TokenOptions::plain()).unwrap();
+        let forward = Forward::build(texts, tokenizer, &Watch::default()).unwrap();
+        TfIdf::build(Arc::new(forward), &Watch::default()).unwrap()
+    }
+
+    fn cosine(index: &TfIdf, a: u32, b: u32) -> f32 {
+        index.cosine(&index.document(a).unwrap(), b, &mut RowBuffer::default()).unwrap()
+    }
+
+    #[test]
+    fn a_document_is_its_own_nearest() {
+        let index = built(&["red fox", "red red fox fox fox", "blue bird", ""].map(String::from).to_vec());
+        assert!((cosine(&index, 0, 0) - 1.0).abs() < 1e-6);
+        assert!(cosine(&index, 0, 1) > 0.95 && cosine(&index, 0, 1) < 1.0);
+        assert_eq!(cosine(&index, 0, 2), 0.0);
+        assert_eq!(cosine(&index, 3, 3), 0.0);
+        assert_eq!(cosine(&index, 3, 0), 0.0);
+    }
+
+    #[test]
+    fn a_small_case_by_hand() {
+        let index = built(&["a b", "a c"].map(String::from).to_vec());
+        // "a" stands in both of two documents, "b" in one.
+        let (common, rare) = ((1.0 + 0.5 / 2.5f64).ln(), 2f64.ln());
+        let expected = common * common / (common * common + rare * rare);
+        assert!((f64::from(cosine(&index, 0, 1)) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn unknown_terms_of_a_text_weigh_nothing() {
+        let index = built(&["red fox", "blue bird"].map(String::from).to_vec());
+        let known = index.text(&index.forward.query("fox red"));
+        let more = index.text(&index.forward.query("fox zebra red"));
+        assert_eq!(known, more);
+        assert!((index.cosine(&known, 0, &mut RowBuffer::default()).unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn cosine_is_symmetric_and_in_range(texts in proptest::collection::vec("[a-f ]{0,14}", 2..8)) {
+            let index = built(&texts);
+            for a in 0..texts.len() as u32 {
+                for b in 0..texts.len() as u32 {
+                    let (x, y) = (cosine(&index, a, b), cosine(&index, b, a));
+                    prop_assert!((0.0..=1.0).contains(&x));
+                    prop_assert!((x - y).abs() < 1e-6);
+                }
+            }
+        }
+    }
+}

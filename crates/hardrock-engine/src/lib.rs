@@ -1,0 +1,5 @@
+//! Search kernels and indexes: what makes mining fast.
+
+pub mod index;
+#[allow(unsafe_code)]
+pub mod kernel;
