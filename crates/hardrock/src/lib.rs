@@ -1,0 +1,22 @@
+//! Hard-negative mining from files to files.
+
+pub mod atomic;
+pub mod candidates;
+pub mod convert;
+pub mod error;
+pub mod eval;
+pub mod explain;
+pub mod listing;
+pub mod manifest;
+pub mod mine;
+pub mod outputs;
+pub mod presets;
+pub mod read;
+pub mod report;
+pub mod rows;
+pub mod sources;
+pub mod store;
+pub mod texts;
+pub mod validate;
+
+pub use error::{Error, Result};

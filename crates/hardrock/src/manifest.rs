@@ -1,0 +1,96 @@
+//! The manifest beside every output: what was asked, what went in, what came out, and counts that must balance.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Written as `OUT.manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// hardrock's version.
+    pub version: String,
+    /// The full resolved configuration, defaults included (the TOML spec as JSON).
+    pub config: serde_json::Value,
+    /// The judging score: a source's name, or `rrf`.
+    pub score_by: String,
+    /// Names of the sources, in column order.
+    pub sources: Vec<String>,
+    /// Every input file with its BLAKE3 hash (hex).
+    pub inputs: BTreeMap<String, String>,
+    /// Every output file with its BLAKE3 hash (hex), this manifest left out.
+    pub outputs: BTreeMap<String, String>,
+    /// Counts of the run.
+    pub counts: Counts,
+    /// What the readers noticed: counts by kind of notice (missing documents, anchors without positives, skipped rows …).
+    pub notices: BTreeMap<String, u64>,
+    /// Wall seconds per stage, in order; not part of the reproducible bytes.
+    pub seconds: Vec<(String, f64)>,
+    /// Peak resident memory in bytes.
+    pub peak_memory: u64,
+}
+
+/// Counts of a run; `retrieved = kept + dropped` and `requested = selected + short` always.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Anchors judged (those with at least one positive).
+    pub anchors: u64,
+    /// Labelled positives of these anchors.
+    pub positives: u64,
+    /// Documents in the corpus.
+    pub documents: u64,
+    /// Distinct candidates over all anchors.
+    pub retrieved: u64,
+    /// Candidates that every filter let live.
+    pub kept: u64,
+    /// Candidates dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Negatives asked for: anchors x `num-negatives`.
+    pub requested: u64,
+    /// Negatives selected.
+    pub selected: u64,
+    /// Negatives that could not be had.
+    pub short: u64,
+    /// Anchors with fewer negatives than asked.
+    pub short_anchors: u64,
+    /// Anchors left out of the output (`--shortfall drop`, or no negative at all).
+    pub dropped_anchors: u64,
+    /// Negatives filled in at random (`--shortfall random`); part of `selected`.
+    pub filled: u64,
+}
+
+impl Counts {
+    /// Adds the counts of another part of the run; order does not matter. `documents` is a property of the whole and is kept.
+    pub fn add(&mut self, other: &Counts) {
+        self.anchors += other.anchors;
+        self.positives += other.positives;
+        self.retrieved += other.retrieved;
+        self.kept += other.kept;
+        for (reason, n) in &other.dropped {
+            *self.dropped.entry(reason.clone()).or_default() += n;
+        }
+        self.requested += other.requested;
+        self.selected += other.selected;
+        self.short += other.short;
+        self.short_anchors += other.short_anchors;
+        self.dropped_anchors += other.dropped_anchors;
+        self.filled += other.filled;
+    }
+
+    /// The two laws; the message says which one is broken.
+    pub fn check(&self) -> Result<(), String> {
+        let dropped: u64 = self.dropped.values().sum();
+        if self.retrieved != self.kept + dropped {
+            return Err(format!(
+                "retrieved {} is not kept {} + dropped {dropped}",
+                self.retrieved, self.kept
+            ));
+        }
+        if self.requested != self.selected + self.short {
+            return Err(format!(
+                "requested {} is not selected {} + short {}",
+                self.requested, self.selected, self.short
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! How a ceiling on memory is shared out, and how much was used.
+
+use crate::{Error, Result};
+
+/// Memory that a process takes before it holds anything of the data's: code, allocator, threads' stacks and buffers.
+const BASE: u64 = 64 << 20;
+
+/// Least memory for indexes that a run goes on with.
+const LEAST: u64 = 16 << 20;
+
+/// How memory is shared out, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    /// Postings or packed vectors of one source.
+    pub(super) index: u64,
+    /// Shingle sets that are kept.
+    pub(super) shingles: u64,
+}
+
+impl Budget {
+    /// Shares what the ceiling leaves beside the data's own tables; without a ceiling, half of the machine's free memory.
+    pub(super) fn new(ceiling: Option<u64>, tables: u64, sources: u64) -> Result<Self> {
+        let Some(ceiling) = ceiling else {
+            let free = available_memory().unwrap_or(4 << 30) / 2;
+            return Ok(Self { index: free / sources.max(1), shingles: (free / 8).min(1 << 30) });
+        };
+        let fixed = BASE + tables;
+        let left = ceiling.saturating_sub(fixed);
+        if left < LEAST {
+            return Err(Error::usage(
+                format!("--memory {} MiB is too little for this data", ceiling >> 20),
+                format!(
+                    "ids, offsets and hashes alone need {} MiB; give at least {} MiB",
+                    fixed >> 20,
+                    (fixed + LEAST) >> 20
+                ),
+            ));
+        }
+        Ok(Self { index: left / 2 / sources.max(1), shingles: left / 8 })
+    }
+}
+
+/// Free memory of the machine in bytes, where the system says it.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Highest resident memory of this process so far, in bytes; 0 where the system does not say.
+pub(super) fn peak_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find(|l| l.starts_with("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}

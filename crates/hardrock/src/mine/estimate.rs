@@ -1,0 +1,163 @@
+//! What a job would cost, from its plan and one second of its real work.
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::Progress;
+use super::budget::peak_memory;
+use super::plan::Plan;
+use super::prepare::with_job;
+use super::run::RunOptions;
+use super::spec::MineSpec;
+use crate::Result;
+
+/// Seconds of sampling over all sources.
+const SAMPLE: f64 = 1.0;
+
+/// Anchors per step of the sample.
+const STEP: usize = 64;
+
+/// A plan in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Estimate {
+    /// Anchors with positives.
+    pub anchors: usize,
+    /// Documents in the corpus.
+    pub documents: usize,
+    /// Negatives asked for.
+    pub requested: usize,
+    /// One line per source.
+    pub sources: Vec<SourceEstimate>,
+    /// The judging score.
+    pub score_by: String,
+    /// The filters, in the order in which they run, with their parameters.
+    pub filters: Vec<String>,
+    /// The selection rule with its parameters.
+    pub select: String,
+    /// Seconds that reading and indexing took just now; they are kept and need not be spent again.
+    pub prepared_seconds: f64,
+    /// Seconds that candidates and judging will take, by the sample.
+    pub remaining_seconds: f64,
+    /// Peak memory so far in bytes.
+    pub peak_memory: u64,
+    /// Bytes of the candidates on disk, by the sample.
+    pub candidate_bytes: u64,
+    /// The output.
+    pub output: String,
+    /// Its format.
+    pub format: String,
+}
+
+/// One source in a plan.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceEstimate {
+    /// The pool's name.
+    pub name: String,
+    /// Candidates per anchor asked for.
+    pub depth: usize,
+    /// How exact it is, and where its index is.
+    pub exactness: String,
+    /// Anchors per second in the sample.
+    pub rate: f64,
+    /// Candidates per anchor in the sample.
+    pub found: f64,
+}
+
+/// Reads the data, builds the indexes, and tries every source and the judging on some anchors for about one second.
+pub fn estimate(
+    spec: MineSpec,
+    options: &RunOptions,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Estimate> {
+    let plan = Plan::new(spec)?;
+    with_job(&plan, options, progress, cancel, |job| {
+        let prepared_seconds = job.clock.total();
+        let share = SAMPLE / (plan.spec.pool.len() + 1) as f64;
+        let anchors = job.judged.len();
+        let mut sources = Vec::new();
+        let mut remaining_seconds = 0.0;
+        let mut found_by_source = Vec::new();
+        for (pool, (name, source)) in plan.spec.pool.iter().zip(&job.judge.sources) {
+            let start = Instant::now();
+            let (mut done, mut found) = (0, 0);
+            while done < anchors && (done == 0 || start.elapsed().as_secs_f64() < share) {
+                let range = done..(done + STEP).min(anchors);
+                done = range.end;
+                let answer = source.propose(range, pool.depth, cancel)?;
+                found += answer.items.len();
+                if found_by_source.len() < sources.len() + 1 {
+                    found_by_source.push(answer);
+                }
+            }
+            let rate = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
+            remaining_seconds += anchors as f64 / rate;
+            sources.push(SourceEstimate {
+                name: name.clone(),
+                depth: pool.depth,
+                exactness: source.exactness(),
+                rate,
+                found: found as f64 / done as f64,
+            });
+        }
+        let start = Instant::now();
+        let sample = STEP.min(anchors);
+        let judged = job.judge.judge(&job.judged[..sample], 0, &found_by_source)?;
+        let threads = rayon::current_num_threads() as f64;
+        remaining_seconds += start.elapsed().as_secs_f64() * anchors as f64 / sample as f64 / threads;
+        let cells = judged.block.cells() as f64 / sample as f64 * anchors as f64;
+        Ok(Estimate {
+            anchors,
+            documents: job.dataset.items.len(),
+            requested: anchors * plan.spec.select.negatives,
+            sources,
+            score_by: plan.spec.judge.score_by.clone().unwrap_or_default(),
+            filters: plan.spec.filters.chain.iter().map(json).collect(),
+            select: json(&plan.spec.select.rule),
+            prepared_seconds,
+            remaining_seconds,
+            peak_memory: peak_memory(),
+            candidate_bytes: (cells * (21.0 + 8.0 * plan.spec.pool.len() as f64)) as u64,
+            output: plan.spec.write.path.display().to_string(),
+            format: plan.format.to_string(),
+        })
+    })
+}
+
+/// A component with its parameters, as JSON.
+fn json(component: &impl Serialize) -> String {
+    serde_json::to_string(component).unwrap_or_default()
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "data      {} anchors with positives, {} documents", self.anchors, self.documents)?;
+        for s in &self.sources {
+            writeln!(
+                f,
+                "source    {}: {} per anchor ({}); in the sample {:.0} anchors/s, {:.1} found per anchor",
+                s.name, s.depth, s.exactness, s.rate, s.found
+            )?;
+        }
+        writeln!(f, "judge     by the score of {}", self.score_by)?;
+        for filter in &self.filters {
+            writeln!(f, "filter    {filter}")?;
+        }
+        writeln!(f, "select    {} negatives in all, {}", self.requested, self.select)?;
+        writeln!(f, "write     {} ({})", self.output, self.format)?;
+        writeln!(
+            f,
+            "estimate  {:.1} s for candidates and judging (reading and indexing took {:.1} s and is kept)",
+            self.remaining_seconds, self.prepared_seconds
+        )?;
+        write!(
+            f,
+            "          {:.1} MiB of candidates, {:.1} MiB of memory at peak so far",
+            self.candidate_bytes as f64 / 1048576.0,
+            self.peak_memory as f64 / 1048576.0
+        )
+    }
+}

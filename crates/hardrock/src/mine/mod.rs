@@ -1,0 +1,27 @@
+//! Mining: from a specification to a training file.
+//!
+//! [`MineSpec`] is what was typed, [`plan::Plan`] what it means, [`run()`] does it. A run is a chain of stages (read, terms,
+//! one per pool, judge), each a folder of chunks named by the hash of what it depends on; see [`crate::store`].
+
+mod budget;
+mod chunks;
+pub mod command;
+pub mod estimate;
+pub mod flags;
+pub mod judge;
+mod likeness;
+pub mod plan;
+mod prepare;
+mod progress;
+mod run;
+mod search;
+pub mod spec;
+mod taxonomy;
+mod write;
+
+pub use estimate::{Estimate, estimate};
+pub use plan::Plan;
+pub use progress::{Progress, Silent};
+pub use run::{Outcome, RunOptions, run};
+pub use search::search;
+pub use spec::MineSpec;

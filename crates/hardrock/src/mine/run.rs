@@ -1,0 +1,179 @@
+//! Runs a job: propose, judge, write. Finished chunks are used again, so an interrupted run goes on where it stopped.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
+use super::chunks::{load_judged, load_proposals, save_judged, save_proposals};
+use super::judge::Judged;
+use super::plan::Plan;
+use super::prepare::{Job, check, with_job};
+use super::spec::MineSpec;
+use super::{Progress, write};
+use crate::manifest::Manifest;
+use crate::{Error, Result};
+
+/// Anchors per chunk on disk: what a crash can lose.
+pub(super) const CHUNK: usize = 1024;
+
+/// Anchors per judged block: a filter sees this many rows at once, whatever the number of threads.
+const BLOCK: usize = 128;
+
+/// How to run, as opposed to what to compute: nothing here changes a result.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Work folder; none = `.hardrock` beside the output.
+    pub work: Option<PathBuf>,
+    /// Ceiling on memory in bytes.
+    pub memory: Option<u64>,
+    /// Replace existing outputs.
+    pub force: bool,
+    /// Do not use earlier work.
+    pub fresh: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The manifest, as written.
+    pub manifest: Manifest,
+    /// The files written, the training file first.
+    pub files: Vec<PathBuf>,
+    /// Chunks of earlier runs that were used again.
+    pub reused: u64,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
+/// Mines. Bad input ends here with an error that names it and leaves no output behind.
+pub fn run(
+    spec: MineSpec,
+    options: &RunOptions,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Outcome> {
+    run_plan(&Plan::new(spec)?, options, progress, cancel)
+}
+
+/// Runs a plan.
+pub(super) fn run_plan(
+    plan: &Plan,
+    options: &RunOptions,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Outcome> {
+    let replace = write::may_replace(plan, options)?;
+    with_job(plan, options, progress, cancel, |job| {
+        let mut reused = 0;
+        for pool in 0..job.pools.len() {
+            reused += propose(job, pool, options.fresh, progress, cancel)?;
+            job.clock.lap(&format!("candidates: {}", plan.spec.pool[pool].name));
+        }
+        reused += judge(job, options.fresh, progress, cancel)?;
+        job.clock.lap("judge");
+        let written = write::write(job, options, replace, progress, cancel)?;
+        // The candidates file holds what the judged chunks held; candidates themselves stay for the next filters.
+        job.judged_stage.remove()?;
+        Ok(Outcome { manifest: written.manifest, files: written.files, reused, seconds: job.clock.total() })
+    })
+}
+
+/// Number of chunks of a job.
+pub(super) fn chunks(job: &Job<'_>) -> usize {
+    job.judged.len().div_ceil(CHUNK)
+}
+
+/// Positions in the judged list of one chunk.
+fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
+    chunk * CHUNK..((chunk + 1) * CHUNK).min(job.judged.len())
+}
+
+/// Fills one pool's stage; returns how many chunks were there already.
+fn propose(
+    job: &Job<'_>,
+    pool: usize,
+    fresh: bool,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<u64> {
+    let (stage, spec) = (&job.pools[pool], &job.plan.spec.pool[pool]);
+    let source = job.judge.sources[pool].1;
+    progress.stage(&format!("candidates: {}", spec.name), job.judged.len() as u64, "anchors");
+    let mut reused = 0;
+    for chunk in 0..chunks(job) {
+        check(cancel)?;
+        let range = range(job, chunk);
+        let rows = range.len() as u64;
+        if !fresh && load_proposals(stage, chunk)?.is_some() {
+            reused += 1;
+        } else {
+            save_proposals(stage, chunk, &source.propose(range, spec.depth, cancel)?)?;
+        }
+        progress.advance(rows);
+    }
+    Ok(reused)
+}
+
+/// Judges and selects chunk by chunk; returns how many chunks were there already.
+fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
+    progress.stage("judge", job.judged.len() as u64, "anchors");
+    let names = job.plan.names();
+    let mut reused = 0;
+    for chunk in 0..chunks(job) {
+        check(cancel)?;
+        let rows = range(job, chunk).len() as u64;
+        if !fresh && load_judged(&job.judged_stage, chunk, &names)?.is_some() {
+            reused += 1;
+            progress.advance(rows);
+            continue;
+        }
+        let blocks = judge_chunk(job, chunk, progress, cancel)?;
+        save_judged(&job.judged_stage, chunk, &blocks)?;
+    }
+    Ok(reused)
+}
+
+/// Judges one chunk from its stored proposals.
+fn judge_chunk(
+    job: &Job<'_>,
+    chunk: usize,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Vec<Judged>> {
+    let mut proposals = Vec::with_capacity(job.pools.len());
+    for stage in &job.pools {
+        let found = load_proposals(stage, chunk)?;
+        proposals.push(found.ok_or_else(|| {
+            Error::usage(
+                format!("chunk {chunk} of {} is gone", stage.folder().display()),
+                "two runs may be using one work folder; run again",
+            )
+        })?);
+    }
+    let range = range(job, chunk);
+    let starts: Vec<usize> = range.clone().step_by(BLOCK).collect();
+    starts
+        .into_par_iter()
+        .map(|from| {
+            check(cancel)?;
+            let to = (from + BLOCK).min(range.end);
+            let judged = job.judge.judge(&job.judged[from..to], from - range.start, &proposals)?;
+            progress.advance((to - from) as u64);
+            Ok(judged)
+        })
+        .collect()
+}
+
+/// One judged chunk: from the store, or judged again when its file has been damaged since.
+pub(super) fn judged_chunk(
+    job: &Job<'_>,
+    chunk: usize,
+    names: &[String],
+    cancel: &AtomicBool,
+) -> Result<Vec<Judged>> {
+    match load_judged(&job.judged_stage, chunk, names)? {
+        Some(blocks) => Ok(blocks),
+        None => judge_chunk(job, chunk, &super::Silent, cancel),
+    }
+}

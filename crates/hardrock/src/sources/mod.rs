@@ -1,0 +1,54 @@
+//! Sources propose candidates: for each anchor, documents with the source's own score and rank.
+//!
+//! A source never looks at labels; filters do that. Its results are stored per chunk of anchors, so a source is asked once.
+
+mod bm25;
+mod given;
+mod random;
+mod run;
+mod vectors;
+
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+
+use hardrock_core::{AnchorId, ItemId};
+use hardrock_engine::index::{FamilyOptions, Neighbours, Shingler, TokenOptions, Tokenizer, Watch};
+
+use crate::Result;
+use crate::read::Table;
+pub(crate) use bm25::with_rows;
+pub use bm25::{Bm25Source, Lexical, TableTexts};
+pub use given::GivenSource;
+pub use random::RandomSource;
+pub(crate) use random::draw;
+pub use run::RunSource;
+pub use vectors::{Vectors, VectorsLikeness, VectorsSource, open_vectors};
+
+/// Proposes candidates, and scores pairs where it can.
+pub trait Source: Sync {
+    /// For each anchor of the range, up to `depth` distinct documents, best first (ties: lower document number).
+    fn propose(&self, anchors: Range<usize>, depth: usize, cancel: &AtomicBool) -> Result<Neighbours>;
+
+    /// Writes the source's score of `anchor` and each of `items` into `out` `[items]`: the same bits as in
+    /// [`Source::propose`]. NaN where the source has no score for a pair.
+    fn score(&self, anchor: AnchorId, items: &[ItemId], out: &mut [f32]) -> Result<()>;
+
+    /// Says in a few words how exact the source is, for plans and reports.
+    fn exactness(&self) -> String;
+}
+
+/// Families of near-duplicates over the corpus: per document the number of its family's first member.
+pub fn families(items: &Table, threshold: f32, budget: u64, cancel: &AtomicBool) -> Result<Vec<u32>> {
+    let watch = Watch { cancel: Some(cancel), progress: None };
+    let options = FamilyOptions { threshold: f64::from(threshold), budget };
+    Ok(hardrock_engine::index::families(&TableTexts::all(items), &shingler()?, &options, &watch)?)
+}
+
+/// Words in a row that near-duplicates are compared by.
+const SHINGLE: usize = 3;
+
+/// Shingles over plain words: stop words and endings are part of a text's wording.
+pub(crate) fn shingler() -> Result<Shingler> {
+    let tokens = TokenOptions { stop_words: "none".into(), stem: "none".into(), ..TokenOptions::default() };
+    Ok(Shingler::new(Tokenizer::new(tokens)?, SHINGLE))
+}
