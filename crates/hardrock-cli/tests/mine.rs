@@ -318,6 +318,42 @@ fn given_vectors_find_the_nearest_and_bad_ones_are_named() {
 }
 
 #[test]
+fn two_vector_files_and_judgements_are_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let angle = |a: f32| vec![a.cos(), a.sin()];
+    let (c, q) = (folder.path().join("c.npy"), folder.path().join("q.npy"));
+    npy(&c, &(0..6).map(|i| angle(i as f32 * 0.3)).collect::<Vec<_>>());
+    npy(&q, &[angle(0.0), angle(1.5)]);
+    file(folder.path(), "c.ids.txt", "a\nb\nc\nd\ne\nf\n");
+    let qrels = file(folder.path(), "qrels.tsv", "query-id\tcorpus-id\tscore\n0\ta\t1\n1\tf\t1\n");
+    let out = folder.path().join("out.jsonl");
+    let texts = [&c, &q, &qrels, &out].map(|p| p.display().to_string());
+    let [c, q, qrels, out_text] = &texts;
+    let vectors = ["mine", "--corpus-vectors", c, "--query-vectors", q, "-o", out_text];
+    let with = |options: &[&str]| run(vectors.into_iter().chain(options.iter().copied()).map(str::to_owned));
+    let (code, _, stderr) = with(&["--qrels", qrels, "--num-negatives", "2"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let rows = fs::read_to_string(&out).unwrap();
+    let rows: Vec<serde_json::Value> = rows.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(rows.iter().map(negatives).collect::<Vec<_>>(), [["b", "c"], ["e", "d"]]);
+    assert!(rows[0]["query"].is_null() && rows[0]["negatives"][0]["text"].is_null(), "{}", rows[0]);
+    let run_file = folder.path().join("run.trec").display().to_string();
+    succeed(["search", "--corpus-vectors", c, "--query-vectors", q, "-o", &run_file, "--top-k", "2", "-q"]);
+    let lines = fs::read_to_string(&run_file).unwrap();
+    let found: Vec<&str> = lines.lines().map(|l| l.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(found, ["a", "b", "f", "e"]);
+    for (options, problem) in [
+        (&["--filter", "known,near"][..], "the filter `near` reads texts"),
+        (&["--format", "flagembedding"], "holds texts"),
+        (&["--source", "bm25,vectors"], "the source `bm25` reads texts"),
+    ] {
+        let (code, _, stderr) = with(&[&["--qrels", qrels, "--force"], options].concat());
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(problem), "{stderr}");
+    }
+}
+
+#[test]
 fn an_outside_program_judges_and_its_failure_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let program = file(

@@ -27,7 +27,7 @@ pub struct Facts<'a> {
 /// Columns about documents or anchors; every present column is `[records]`.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
-    /// Hash of the normalised text.
+    /// Hash of the normalised text; 0 for a record without text, which equals no other.
     pub text: Vec<u64>,
     /// Family of near-duplicates: the lowest member's number.
     pub family: Option<Vec<u32>>,

@@ -339,6 +339,13 @@ impl MineArgs {
                 to.clone_from(from);
             }
         };
+        // Two files of vectors and nothing else: ids are all that is known.
+        let nothing =
+            self.data.is_none() && self.pairs.is_none() && self.corpus.is_none() && self.queries.is_none();
+        if nothing {
+            set(&mut data.corpus, &self.corpus_vectors);
+            set(&mut data.queries, &self.query_vectors);
+        }
         set(&mut data.corpus, &self.corpus);
         set(&mut data.queries, &self.queries);
         set(&mut data.qrels, &self.qrels);

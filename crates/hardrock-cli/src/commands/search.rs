@@ -72,8 +72,10 @@ pub(crate) struct SearchArgs {
 pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     let mut spec = MineSpec { seed: globals.seed, ..MineSpec::default() };
     spec.data.folder = args.data;
-    spec.data.corpus = args.corpus;
-    spec.data.queries = args.queries;
+    // Two files of vectors and nothing else: ids are all that is known.
+    let nothing = spec.data.folder.is_none() && args.corpus.is_none();
+    spec.data.corpus = args.corpus.or_else(|| args.corpus_vectors.clone().filter(|_| nothing));
+    spec.data.queries = args.queries.or_else(|| args.query_vectors.clone().filter(|_| nothing));
     spec.data.split = args.split;
     let vectors = args.corpus_vectors.as_deref().zip(args.query_vectors.as_deref());
     let default = if vectors.is_some() { "vectors" } else { "bm25" };

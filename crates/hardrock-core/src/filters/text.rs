@@ -33,7 +33,8 @@ impl Filter for Text {
             let anchor = anchors.get(row.anchor().index());
             let positives = positives(&row, facts);
             for position in row.live() {
-                let Some(text) = texts.get(row.items()[position].index()) else { continue };
+                let text = texts.get(row.items()[position].index()).filter(|&&text| text != 0);
+                let Some(text) = text else { continue };
                 let verdict = Verdict::new(Reason::Text, 1.0, 1.0);
                 if Some(text) == anchor {
                     out.drop(&row, position, verdict);

@@ -7,7 +7,7 @@ use hardrock_engine::index::Neighbours;
 
 use super::spec::Shortfall;
 use crate::candidates::Selection;
-use crate::read::Judgements;
+use crate::read::{Judgements, NO_TEXT};
 use crate::sources::{Source, draw};
 use crate::{Error, Result};
 
@@ -101,12 +101,13 @@ impl Judge<'_> {
         let known = self.facts.known.of(anchor);
         let text = |i: ItemId| self.facts.items.text.get(i.index());
         let own = self.facts.anchors.text.get(anchor.index());
+        let same = |a: Option<&u64>, b: Option<&u64>| a == b && a != Some(&NO_TEXT);
         let skip = |i: u32| {
             let item = ItemId(i);
             known.contains(&item)
                 || candidates.contains(&item)
-                || text(item) == own
-                || known.iter().any(|&p| text(p) == text(item))
+                || same(text(item), own)
+                || known.iter().any(|&p| same(text(p), text(item)))
         };
         let mut rng = Rng::at(self.seed, FILL, self.keys[anchor.index()]);
         draw(&mut rng, self.documents, count, skip).into_iter().map(ItemId).collect()

@@ -32,6 +32,10 @@ impl Plan {
         if spec.pool.is_empty() {
             spec.pool.push(super::flags::pool("bm25", super::spec::DEFAULT_DEPTH)?);
         }
+        let ids_only = spec.data.ids_only();
+        if ids_only {
+            without_texts(&mut spec)?;
+        }
         add_random_pool(&mut spec)?;
         check_pools(&spec.pool)?;
         if spec.select.negatives == 0 {
@@ -58,8 +62,17 @@ impl Plan {
         });
         let format = match spec.write.format {
             Some(format) => format,
-            None => RowFormat::guess_from_name(&spec.write.path).unwrap_or(RowFormat::FlagEmbedding),
+            None => {
+                let usual = if ids_only { RowFormat::Native } else { RowFormat::FlagEmbedding };
+                RowFormat::guess_from_name(&spec.write.path).unwrap_or(usual)
+            }
         };
+        if ids_only && format.needs_texts() {
+            return Err(Error::usage(
+                format!("the format {format} holds texts, but this data has ids only"),
+                "write --format native, trec-run or msmarco-ids, or give --corpus and --queries with texts",
+            ));
+        }
         spec.write.format = Some(format);
         if spec.write.scores == Some(true) && !scores_all(&spec, score_by) {
             return Err(Error::usage(
@@ -123,6 +136,29 @@ impl Plan {
     pub fn needs_terms(&self) -> bool {
         self.spec.pool.iter().any(|p| matches!(p.source, SourceSpec::Bm25(_)))
             || (self.has("kin") && self.spec.judge.kin_by == KinBy::TfIdf)
+    }
+}
+
+/// Data of ids alone: what reads texts is an error, and the default filters shrink to the one that does not.
+fn without_texts(spec: &mut MineSpec) -> Result<()> {
+    let usual = super::spec::FiltersSpec::default();
+    if usual.chain.iter().all(|f| spec.filters.chain.contains(f)) {
+        let by_texts = |f: &FilterSpec| usual.chain.contains(f) && f.name() != "known";
+        spec.filters.chain.retain(|f| !by_texts(f));
+    }
+    let reads_texts = |f: &&FilterSpec| match f.name() {
+        "kin" => spec.judge.kin_by == KinBy::TfIdf,
+        name => matches!(name, "text" | "near" | "family" | "command"),
+    };
+    let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
+    let bm25 = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_));
+    let source = spec.pool.iter().find(bm25).map(|p| format!("the source `{}`", p.name));
+    match filter.or(source) {
+        Some(what) => Err(Error::usage(
+            format!("{what} reads texts, but this data has ids only"),
+            "give --corpus and --queries with texts, or leave it out (kin works with --kin-by vectors)",
+        )),
+        None => Ok(()),
     }
 }
 

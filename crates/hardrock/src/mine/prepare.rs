@@ -19,7 +19,7 @@ use super::plan::Plan;
 use super::run::RunOptions;
 use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec, VectorsSpec};
 use super::{Progress, taxonomy};
-use crate::read::{self, Column, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
+use crate::read::{self, Column, ColumnKind, ColumnSpec, Dataset, LoadOptions, NO_TEXT, input};
 use crate::sources::{
     Bm25Source, GivenSource, Lexical, RandomSource, RunSource, Source, Vectors, VectorsLikeness,
     VectorsSource,
@@ -409,11 +409,16 @@ fn open_likeness<'a>(
 fn known_positives(dataset: &Dataset, level: i32) -> Known {
     let mut by_text: hashbrown::HashMap<u64, Vec<ItemId>> = hashbrown::HashMap::new();
     let anchors = 0..dataset.anchors.len() as u32;
-    for a in anchors.clone() {
-        let positives = dataset.judgements.positives(a, level).map(ItemId);
+    let own = |a| dataset.judgements.positives(a, level).map(ItemId);
+    let with_text = |a: &u32| dataset.anchors.text_hash(*a) != NO_TEXT;
+    for a in anchors.clone().filter(with_text) {
+        let positives = own(a);
         by_text.entry(dataset.anchors.text_hash(a)).or_default().extend(positives);
     }
-    Known::new(anchors.map(|a| by_text.get(&dataset.anchors.text_hash(a)).cloned().unwrap_or_default()))
+    Known::new(anchors.map(|a| match by_text.get(&dataset.anchors.text_hash(a)) {
+        Some(shared) => shared.clone(),
+        None => own(a).collect(),
+    }))
 }
 
 /// What filters look up per document and per anchor.

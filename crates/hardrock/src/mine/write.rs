@@ -17,7 +17,7 @@ use crate::atomic::{AtomicFile, remove_partial, write_atomically};
 use crate::candidates::{CandidatesWriter, Names};
 use crate::manifest::{Counts, Manifest};
 use crate::outputs::Outputs;
-use crate::read::{Dataset, input};
+use crate::read::{Dataset, NO_TEXT, input};
 use crate::rows::{self, Doc, RowWriter, TrainingRow, WriteOptions};
 use crate::{Error, Result};
 
@@ -224,10 +224,11 @@ fn training_row(job: &Job<'_>, judged: &Judged, r: usize) -> Result<TrainingRow>
     let items = &job.dataset.items;
     let doc = |item: ItemId, score: f32| -> Result<Doc> {
         let (title, text) = items.record(item.0)?;
+        let no_text = items.text_hash(item.0) == NO_TEXT;
         Ok(Doc {
             id: Some(items.id(item.0).to_owned()),
             title,
-            text: Some(text),
+            text: (!no_text).then_some(text),
             score: score.is_finite().then_some(score),
             ..Doc::default()
         })
@@ -237,7 +238,10 @@ fn training_row(job: &Job<'_>, judged: &Judged, r: usize) -> Result<TrainingRow>
     let positives = row.positives().iter().zip(row.positive_scores());
     let mut out = TrainingRow {
         query_id: Some(job.dataset.anchors.id(row.anchor().0).to_owned()),
-        query: Some(job.dataset.anchors.text(row.anchor().0)?),
+        query: match job.dataset.anchors.text_hash(row.anchor().0) {
+            NO_TEXT => None,
+            _ => Some(job.dataset.anchors.text(row.anchor().0)?),
+        },
         positives: positives.map(|(&p, &s)| doc(p, fused(s))).collect::<Result<_>>()?,
         negatives: Vec::new(),
     };

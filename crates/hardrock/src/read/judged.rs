@@ -13,7 +13,10 @@ use super::judgements::Judged;
 use super::notice;
 use super::record::{self, Fields, Kind, Place, Scalar};
 use super::spec::DataSpec;
+use super::table::TableBuilder;
+use super::vectors::{VectorFile, file_of};
 use crate::{Error, Result};
+use hardrock_engine::index::rows::Rows;
 
 /// Names of a record's own id.
 pub(crate) const ID: [&str; 8] =
@@ -215,6 +218,10 @@ pub(crate) fn read_table(
     let table = if side == Side::Items { items } else { anchors };
     let mut left_out = 0;
     for path in files {
+        if is_vectors(path) {
+            left_out += read_ids(table, path, asked)?;
+            continue;
+        }
         let mut forms = IdForms::default();
         let typed = typed(path)?;
         let mut values = Vec::new();
@@ -245,6 +252,28 @@ pub(crate) fn read_table(
             Ok(())
         })?;
         notices.ids(forms.numbers, forms.strings);
+    }
+    Ok(left_out)
+}
+
+/// A file of vectors stands for records that have ids and no texts.
+pub(crate) fn is_vectors(path: &Path) -> bool {
+    file_of(path).extension().is_some_and(|e| e == "npy" || e == "safetensors")
+}
+
+/// Reads the ids of a file of vectors; without ids of its own, rows are called by their numbers from 0. Returns how many
+/// nobody asked for.
+fn read_ids(table: &mut TableBuilder, path: &Path, asked: Option<&Ids>) -> Result<u64> {
+    let file = VectorFile::open(path, Path::new("."))?;
+    let mut left_out = 0;
+    for row in 0..file.len() as u32 {
+        table.see();
+        let id = file.ids().map_or_else(|| row.to_string(), |ids| ids.get(row).to_owned());
+        if asked.is_some_and(|asked| asked.find(&id).is_none()) {
+            left_out += 1;
+        } else {
+            table.push(&id, "", "", [])?;
+        }
     }
     Ok(left_out)
 }

@@ -34,5 +34,5 @@ pub use ids::Ids;
 pub use input::{Compression, Input, Lines, content_hash, is_parquet, open};
 pub use judgements::{Given, Judgements};
 pub use spec::DataSpec;
-pub use table::Table;
+pub use table::{NO_TEXT, Table};
 pub use text::{normalise, text_hash};

@@ -20,7 +20,7 @@ pub struct DataSpec {
     /// The folder's qrels: `qrels/<split>.tsv`; `train` when it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// The documents: a file, or a folder of shards. With `pairs` or `triples` optional.
+    /// The documents: a file, or a folder of shards, or a file of vectors (`.npy`, `.safetensors`) for ids without texts. With `pairs` or `triples` optional.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corpus: Option<PathBuf>,
     /// The anchors.
@@ -96,10 +96,20 @@ impl DataSpec {
         Self { folder: Some(folder.into()), ..Self::default() }
     }
 
+    /// Whether the records have ids only: the corpus or the queries are a file of vectors.
+    pub fn ids_only(&self) -> bool {
+        [&self.corpus, &self.queries].into_iter().flatten().any(|p| super::judged::is_vectors(p))
+    }
+
     /// Every file that a load reads, in reading order: the inputs to hash. Missing files are errors.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         Ok(match self.shape()? {
-            Shape::Judged { corpus, queries, qrels } => [qrels, queries, corpus].concat(),
+            Shape::Judged { corpus, queries, qrels } => {
+                let ids =
+                    [&corpus, &queries].into_iter().flatten().filter_map(|p| super::vectors::ids_file(p));
+                let ids: Vec<PathBuf> = ids.filter(|_| self.ids_only()).collect();
+                [qrels, queries, corpus, ids].concat()
+            }
             Shape::Texts { rows, corpus, .. } => [corpus, rows].concat(),
             Shape::Rows { rows, corpus, queries, .. } => [corpus, queries, rows].concat(),
         })

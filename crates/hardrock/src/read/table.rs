@@ -13,6 +13,9 @@ use super::ids::Ids;
 use super::text::{exact_hash, hash_normalised, normalise_into};
 use crate::{Error, Result};
 
+/// Hash of a record that has an id and no text; it equals no other.
+pub const NO_TEXT: u64 = 0;
+
 /// The records of one side; every column is `[len]`, in reading order.
 pub struct Table {
     pub(crate) ids: Ids,
@@ -176,7 +179,7 @@ impl TableBuilder {
         }
         join(title, text, &mut self.joined);
         normalise_into(&self.joined, &mut self.normal);
-        self.hashes.push(hash_normalised(&self.normal));
+        self.hashes.push(if self.normal.is_empty() { NO_TEXT } else { hash_normalised(&self.normal) });
         let (number, _) = self.ids.intern(id);
         let row = self.seen.saturating_sub(1) as u32;
         if self.seen > 0 && (self.rows.is_some() || row != number) {
