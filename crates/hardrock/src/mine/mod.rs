@@ -7,6 +7,7 @@ mod budget;
 mod chunks;
 pub mod command;
 pub mod estimate;
+mod facts;
 pub mod flags;
 pub mod judge;
 mod likeness;
