@@ -47,7 +47,7 @@ fn fast() -> Vec<&'static str> {
 fn search_240_anchors_top_100(bencher: Bencher<'_, '_>, isa: &str) {
     let isa = Isa::available().into_iter().find(|i| i.name() == isa).unwrap();
     let (anchors, documents) = (matrix(240), matrix(DOCUMENTS));
-    let flat = Flat::with_isa(&documents, usize::MAX, Watch::default(), isa).unwrap();
+    let flat = Flat::with_isa(&documents, usize::MAX, Watch::default(), isa).unwrap().in_f32();
     let pairs = ItemsCount::new(240 * DOCUMENTS);
     bencher.counter(pairs).bench(|| flat.search(&anchors, 0..240, 100).unwrap());
 }
@@ -56,7 +56,11 @@ fn search_240_anchors_top_100(bencher: Bencher<'_, '_>, isa: &str) {
 fn pack_documents(bencher: Bencher<'_, '_>) {
     let documents = matrix(DOCUMENTS);
     let rows = ItemsCount::new(DOCUMENTS);
-    bencher.counter(rows).bench(|| Flat::new(&documents, usize::MAX, Watch::default()).unwrap().len());
+    bencher.counter(rows).bench(|| {
+        let flat = Flat::new(&documents, usize::MAX, Watch::default()).unwrap().in_f32();
+        flat.prepare(&documents, 0..1, 100).unwrap();
+        flat.len()
+    });
 }
 
 #[divan::bench]

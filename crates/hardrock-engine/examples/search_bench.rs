@@ -90,7 +90,11 @@ fn main() {
 
     let before = peak(isa);
     let start = Instant::now();
-    let flat = Flat::new(&documents, usize::MAX, Watch::default()).expect("documents pack");
+    let mut flat = Flat::new(&documents, usize::MAX, Watch::default()).expect("vectors");
+    if std::env::var_os("IN_F32").is_some() {
+        flat = flat.in_f32();
+    }
+    flat.prepare(&anchors, 0..n, k).expect("documents pack");
     let pack = start.elapsed().as_secs_f64();
     let (cpu, _) = usage();
     let start = Instant::now();
@@ -101,8 +105,10 @@ fn main() {
 
     let flops = 2.0 * n as f64 * documents.rows as f64 * documents.dim as f64;
     println!(
-        "{{\"name\":\"hardrock\",\"isa\":\"{}\",\"anchors\":{n},\"documents\":{},\"dim\":{},\"k\":{k},\"pack_s\":{pack:.3},\"wall_s\":{wall:.3},\"cpu_s\":{:.3},\
+        "{{\"name\":\"{}\",\"way\":\"{}\",\"isa\":\"{}\",\"anchors\":{n},\"documents\":{},\"dim\":{},\"k\":{k},\"pack_s\":{pack:.3},\"wall_s\":{wall:.3},\"cpu_s\":{:.3},\
          \"gflops\":{:.1},\"peak_gflops\":{:.1},\"rss_mib\":{:.0},\"inputs_mib\":{:.0}}}",
+        if flat.way().starts_with("8-bit") { "hardrock" } else { "hardrock f32" },
+        flat.way(),
         isa.name(),
         documents.rows,
         documents.dim,

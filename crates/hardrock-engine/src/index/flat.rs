@@ -12,15 +12,22 @@
 //! fused multiply-adds that [`crate::kernel`] defines, so neither threads, nor budget, nor the range asked
 //! for, nor the instruction set changes a bit. A score that is NaN or negative infinity (sums that overflow)
 //! is never a hit.
+//!
+//! ## The 8-bit pass
+//! Where the processor multiplies bytes, and a sample of the anchors says that it pays, codes of the vectors choose the
+//! candidates and f32 scores decide among them ([`super::flat_eight`]): the same hits with the same bits, sooner.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::Neighbours;
+use super::codes;
+use super::flat_eight::Coded;
 use super::rows::{Error, Result, Rows};
-use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Isa, Panels, Scratch, Tile};
+use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Eight, Isa, Panels, Scratch, Tile};
 
 /// Bytes of document panels that are scored before the next ones are touched: twice that fits a second level
 /// cache beside the anchors that pass by, because the next block is fetched meanwhile.
@@ -42,37 +49,55 @@ pub struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         match self.cancel {
             Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
             _ => Ok(()),
         }
     }
 
-    fn scored(&self, pairs: usize) {
+    pub(super) fn scored(&self, pairs: usize) {
         if let Some(counter) = self.pairs {
             counter.fetch_add(pairs as u64, Ordering::Relaxed);
         }
     }
 }
 
+/// Anchors that the 8-bit pass is tried on before it is chosen.
+const SAMPLE: usize = 4 * ANCHORS;
+
+/// Anchors and documents below which coding costs more than it can save.
+const WORTH: (usize, usize) = (256, 4096);
+
 /// Documents made ready for search.
 pub struct Flat<'a> {
     documents: &'a dyn Rows,
-    packed: Option<Panels>,
     budget: usize,
     isa: Isa,
+    eight: Option<Eight>,
+    /// Chosen by the first search.
+    way: Mutex<Option<Arc<Way>>>,
     watch: Watch<'a>,
 }
 
+/// How the documents lie in memory.
+enum Way {
+    /// As 8-bit codes that choose candidates.
+    Coded(Coded),
+    /// In f32, all of them.
+    Packed(Panels),
+    /// Not at all: they are read again by each search.
+    Streamed,
+}
+
 impl<'a> Flat<'a> {
-    /// Packs the documents if that takes at most `budget` bytes, so that each is read once; otherwise they are
-    /// read again by each search, once for as many anchors as fit beside them into `budget`. (A search needs
-    /// some 6 MiB per thread on top at 384 columns and k = 100.)
+    /// For searches that hold at most `budget` bytes of documents. The first one makes them ready: as codes (1 byte a value, and
+    /// 4 for the rows where they fit too) or packed in f32 (4 bytes), so that each is read once. Where neither
+    /// fits, they are read again by each search, once for as many anchors as fit beside them into `budget`. (A
+    /// search needs some 6 MiB per thread on top at 384 columns and k = 100.)
     ///
     /// # Errors
-    /// [`Error::Parameter`] for no columns or more documents than 32 bits count, [`Error::Read`],
-    /// [`Error::Cancelled`].
+    /// [`Error::Parameter`] for no columns or more documents than 32 bits count.
     pub fn new(documents: &'a dyn Rows, budget: usize, watch: Watch<'a>) -> Result<Self> {
         Self::with_isa(documents, budget, watch, Isa::best())
     }
@@ -89,14 +114,16 @@ impl<'a> Flat<'a> {
         if rows > u32::MAX as usize - DOCUMENTS {
             return Err(Error::Parameter { what: "documents", must: "at most 4294967263", got: rows });
         }
-        let packed = if Panels::bytes(rows, dim, DOCUMENTS) <= budget {
-            let mut panels = Panels::new(rows, dim, DOCUMENTS);
-            fill(documents, 0, &mut panels, dim, watch)?;
-            Some(panels)
-        } else {
-            None
-        };
-        Ok(Flat { documents, packed, budget, isa, watch })
+        // The 8-bit instructions come with the widest of the others.
+        let eight = if isa == Isa::best() { Eight::best() } else { None };
+        Ok(Flat { documents, budget, isa, eight, way: Mutex::new(None), watch })
+    }
+
+    /// The same without the 8-bit pass, to measure what that gains.
+    #[must_use]
+    pub fn in_f32(mut self) -> Self {
+        self.eight = None;
+        self
     }
 
     /// Number of documents.
@@ -136,11 +163,111 @@ impl<'a> Flat<'a> {
         };
         let mut out =
             Output { items: vec![0; cells], scores: vec![0.0; cells], counts: vec![0; range.len()], keep };
-        match &self.packed {
-            Some(panels) => self.search_packed(panels, anchors, range, &mut out)?,
-            None => self.search_streamed(anchors, range, &mut out)?,
+        match &*self.ready(anchors, range.clone(), keep)? {
+            Way::Coded(coded) if coded.suits(keep) => self.search_coded(coded, anchors, range, &mut out)?,
+            Way::Packed(panels) => self.search_packed(panels, anchors, range, &mut out)?,
+            Way::Coded(_) | Way::Streamed => self.search_streamed(anchors, range, &mut out)?,
         }
         Ok(out.close())
+    }
+
+    /// How the first search found it best to hold the documents, in words; empty before.
+    pub fn way(&self) -> String {
+        match self.way.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            None => String::new(),
+            Some(Way::Coded(coded)) => format!("8-bit, {:.0} candidates an anchor", coded.candidates()),
+            Some(Way::Packed(_)) => "f32".into(),
+            Some(Way::Streamed) => "f32, streamed".into(),
+        }
+    }
+
+    /// Makes the documents ready, as the first search of these anchors would.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Cancelled`].
+    pub fn prepare(&self, anchors: &dyn Rows, range: Range<usize>, k: usize) -> Result<()> {
+        self.ready(anchors, range, k.clamp(1, self.len().max(1))).map(drop)
+    }
+
+    fn ready(&self, anchors: &dyn Rows, range: Range<usize>, keep: usize) -> Result<Arc<Way>> {
+        let mut slot = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(way) = &*slot {
+            return Ok(way.clone());
+        }
+        let way = Arc::new(match self.coded(anchors, range, keep)? {
+            Some(coded) => Way::Coded(coded),
+            None => self.packed()?.map_or(Way::Streamed, Way::Packed),
+        });
+        *slot = Some(way.clone());
+        Ok(way)
+    }
+
+    /// The documents in f32, if they fit.
+    fn packed(&self) -> Result<Option<Panels>> {
+        let (rows, dim) = (self.documents.len(), self.documents.dim());
+        if Panels::<f32>::bytes(rows, dim, DOCUMENTS) > self.budget {
+            return Ok(None);
+        }
+        let mut panels = Panels::new(rows, dim, DOCUMENTS);
+        fill(self.documents, 0, &mut panels, dim, self.watch)?;
+        Ok(Some(panels))
+    }
+
+    /// The documents as codes, if they fit and a sample says that they pay.
+    fn coded(&self, anchors: &dyn Rows, range: Range<usize>, keep: usize) -> Result<Option<Coded>> {
+        let (rows, dim) = (self.documents.len(), self.documents.dim());
+        let Some(eight) = self.eight else { return Ok(None) };
+        let bytes = codes::bytes(rows, dim);
+        if range.len() < WORTH.0 || rows < WORTH.1 || bytes > self.budget {
+            return Ok(None);
+        }
+        let keep_rows = bytes.saturating_add(rows.saturating_mul(4 * dim)) <= self.budget;
+        let Some(coded) = Coded::new(eight, self.documents, keep_rows, self.watch)? else { return Ok(None) };
+        if !coded.suits(keep) {
+            return Ok(None);
+        }
+        let mut sample = vec![0.0; SAMPLE * dim];
+        for (pick, row) in sample.chunks_mut(dim).enumerate() {
+            anchors.read(range.start + pick * range.len() / SAMPLE, row)?;
+        }
+        let quiet = Watch { pairs: None, ..self.watch };
+        sample.par_chunks(ANCHORS * dim).try_for_each(|rows| {
+            coded.scan(&mut coded.group(rows.to_vec(), keep), self.block() * 4, quiet)
+        })?;
+        Ok(coded.pays().then_some(coded))
+    }
+
+    /// Document panels of a block in f32.
+    fn block(&self) -> usize {
+        (BLOCK / (self.documents.dim() * DOCUMENTS * 4)).max(1)
+    }
+
+    /// Codes at hand: each task takes one group of anchors through all of them, then scores what is left.
+    fn search_coded(
+        &self,
+        coded: &Coded,
+        anchors: &dyn Rows,
+        range: Range<usize>,
+        out: &mut Output,
+    ) -> Result<()> {
+        let dim = self.documents.dim();
+        let size = group_size(range.len());
+        out.groups(size).enumerate().try_for_each(|(g, out)| {
+            let first = range.start + g * size;
+            let mut rows = vec![0.0; (range.end.min(first + size) - first) * dim];
+            anchors.read(first, &mut rows)?;
+            let mut group = coded.group(rows, out.keep);
+            coded.scan(&mut group, self.block() * 4, self.watch)?;
+            let mut scratch = Scratch::default();
+            let places = out.items.chunks_mut(out.keep).zip(out.scores.chunks_mut(out.keep)).zip(out.counts);
+            for (i, ((items, scores), count)) in places.enumerate() {
+                self.watch.check()?;
+                let mut best = Best::new(out.keep, self.len());
+                coded.rescore(&group, i, self.documents, self.isa, &mut best, &mut scratch)?;
+                *count = best.finish(&mut scratch, items, scores);
+            }
+            Ok(())
+        })
     }
 
     /// All documents at hand: each task takes one group of anchors through all of them.
@@ -211,7 +338,7 @@ impl<'a> Flat<'a> {
     fn scan(&self, group: &mut Group, documents: &Panels, first: u32) -> Result<()> {
         let mut tile = Tile::new();
         let mut scratch = Scratch::default();
-        let block = (BLOCK / (self.documents.dim() * DOCUMENTS * 4)).max(1);
+        let block = self.block();
         for start in (0..documents.count()).step_by(block) {
             self.watch.check()?;
             let end = documents.count().min(start + block);
@@ -317,7 +444,7 @@ fn fill(rows: &dyn Rows, first: usize, panels: &mut Panels, dim: usize, watch: W
 }
 
 /// Cuts memory that will be needed into as many parts as there are tiles until then.
-fn parts(memory: &[f32], tiles: usize) -> std::slice::Chunks<'_, f32> {
+pub(super) fn parts<T>(memory: &[T], tiles: usize) -> std::slice::Chunks<'_, T> {
     memory.chunks(memory.len().div_ceil(tiles).next_multiple_of(16).max(16))
 }
 

@@ -38,6 +38,91 @@ fn on_threads<T: Send>(threads: usize, job: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(job)
 }
 
+/// Searches through codes whatever the sample would say.
+fn by_codes(
+    eight: Eight,
+    keep_rows: bool,
+    anchors: &Matrix,
+    documents: &Matrix,
+    range: Range<usize>,
+    k: usize,
+) -> Neighbours {
+    let flat = Flat::new(documents, usize::MAX, Watch::default()).unwrap();
+    let coded = Coded::new(eight, documents, keep_rows, Watch::default()).unwrap().unwrap();
+    let keep = k.min(documents.len());
+    let mut out = Output {
+        items: vec![0; range.len() * keep],
+        scores: vec![0.0; range.len() * keep],
+        counts: vec![0; range.len()],
+        keep,
+    };
+    flat.search_coded(&coded, anchors, range, &mut out).unwrap();
+    out.close()
+}
+
+/// Rows as they come in practice and as they should not: copies, zeros, one huge row, tiny values, outlier columns,
+/// a large common part.
+fn disturbed(rows: Matrix, kind: u8) -> Matrix {
+    let dim = rows.dim();
+    let mut data = rows.as_slice().to_vec();
+    let count = data.len() / dim;
+    match kind {
+        0 => {}
+        1 => data.chunks_mut(dim).for_each(|row| row.iter_mut().for_each(|x| *x += 3.0)),
+        2 => data.chunks_mut(dim).for_each(|row| row[0] *= 1000.0),
+        3 => data.iter_mut().for_each(|x| *x *= 1e-38),
+        4 => data[count / 2 * dim..][..dim].iter_mut().for_each(|x| *x *= 1e15),
+        5 => data.chunks_mut(dim).step_by(2).for_each(|row| row.fill(0.0)),
+        _ => {
+            let first = data[..dim].to_vec();
+            data.chunks_mut(dim).skip(count / 3).for_each(|row| row.copy_from_slice(&first));
+        }
+    }
+    Matrix::new(data, dim).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn the_8_bit_pass_is_a_full_sort_on_adversarial_rows(
+        (na, nd, dim) in (1usize..40, 1usize..900, 1usize..70),
+        k in prop_oneof![1usize..12, Just(100)],
+        steps in prop_oneof![Just(3u64), Just(1 << 20)],
+        seed in any::<u64>(),
+        (anchor_kind, document_kind) in (0u8..7, 0u8..7),
+        keep_rows in any::<bool>(),
+    ) {
+        let anchors = disturbed(matrix(na, dim, seed, steps), anchor_kind);
+        let documents = disturbed(matrix(nd, dim, !seed, steps), document_kind);
+        let want = by_sorting(&anchors, &documents, na / 3..na, k);
+        for eight in Eight::available() {
+            prop_assert_eq!(&by_codes(eight, keep_rows, &anchors, &documents, na / 3..na, k), &want);
+        }
+    }
+}
+
+#[test]
+fn a_search_chooses_codes_where_they_pay_and_gives_the_bits_of_f32() {
+    if Eight::best().is_none() {
+        return;
+    }
+    let (anchors, documents) = (matrix(300, 64, 3, 1 << 20), matrix(20_000, 64, 4, 1 << 20));
+    let spread = Flat::new(&documents, usize::MAX, Watch::default()).unwrap();
+    let got = spread.search(&anchors, 0..300, 5).unwrap();
+    assert!(spread.way().starts_with("8-bit"), "{}", spread.way());
+    let plain = Flat::new(&documents, usize::MAX, Watch::default()).unwrap().in_f32();
+    assert_eq!(got, plain.search(&anchors, 0..300, 5).unwrap());
+    assert_eq!(plain.way(), "f32");
+
+    let copies = disturbed(documents.clone(), 6);
+    let useless = Flat::new(&copies, usize::MAX, Watch::default()).unwrap();
+    // Each anchor is one of 13,000 equal documents, its nearest ones: no bound can tell them apart.
+    let got = useless.search(&copies, 9000..9300, 5).unwrap();
+    assert_eq!(useless.way(), "f32");
+    assert_eq!(got, by_sorting(&copies, &copies, 9000..9300, 5));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -155,7 +240,8 @@ fn a_set_flag_stops_every_way_of_searching() {
     stop.store(true, Ordering::Relaxed);
     assert!(matches!(packed.search(&documents, 0..100, 3), Err(Error::Cancelled)));
     assert!(matches!(streamed.search(&documents, 0..100, 3), Err(Error::Cancelled)));
-    assert!(matches!(Flat::new(&documents, usize::MAX, watch), Err(Error::Cancelled)));
+    let fresh = Flat::new(&documents, usize::MAX, watch).unwrap();
+    assert!(matches!(fresh.prepare(&documents, 0..100, 3), Err(Error::Cancelled)));
     assert!(score_pairs(&documents, &documents, 0..1, &[0, 1], &[0], watch).is_err());
 }
 
@@ -177,8 +263,8 @@ fn a_reader_that_fails_ends_the_search_with_its_error() {
         }
     }
     let (broken, anchors) = (Broken(matrix(400, 4, 1, 9)), matrix(5, 4, 2, 9));
-    let whole = Flat::new(&broken, usize::MAX, Watch::default());
-    assert_eq!(whole.err().unwrap().to_string(), "row 300 is gone");
+    let whole = Flat::new(&broken, usize::MAX, Watch::default()).unwrap();
+    assert_eq!(whole.search(&anchors, 0..5, 2).unwrap_err().to_string(), "row 300 is gone");
     let streamed = Flat::new(&broken, 0, Watch::default()).unwrap();
     assert_eq!(streamed.search(&anchors, 0..5, 2).unwrap_err().to_string(), "row 300 is gone");
 }

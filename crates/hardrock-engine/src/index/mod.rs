@@ -5,8 +5,10 @@
 
 mod bm25;
 mod bm25_block;
+mod codes;
 mod error;
 mod families;
+mod flat_eight;
 
 mod forward;
 mod forward_build;

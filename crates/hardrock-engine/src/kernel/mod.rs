@@ -12,12 +12,18 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod eight;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pack;
 mod plain;
+#[cfg(test)]
+mod plain_eight;
 mod topk;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
+pub(crate) use eight::{Eight, tile as eight_tile};
 pub(crate) use pack::{Panels, pack};
 pub(crate) use topk::{Best, Scratch};
 

@@ -1,19 +1,20 @@
 //! Rows laid out the way the tile reads them: panels of `width` rows, depth first.
 
 /// Rows of `dim` values in panels `[panel][dim][width]`, the last one filled up with zeros. The first value
-/// lies on a cache line, so that no vector of documents straddles two.
-pub(crate) struct Panels {
-    store: Vec<f32>,
+/// lies on a cache line, so that no vector of documents straddles two. A value has four bytes: a float, or four
+/// codes of [`super::eight`].
+pub(crate) struct Panels<T = f32> {
+    store: Vec<T>,
     skip: usize,
     rows: usize,
     dim: usize,
     width: usize,
 }
 
-impl Panels {
+impl<T: Copy + Default> Panels<T> {
     /// Room for `rows` rows, all zero. (Fresh zero pages cost nothing until they are written.)
     pub(crate) fn new(rows: usize, dim: usize, width: usize) -> Self {
-        let store = vec![0.0f32; rows.div_ceil(width) * width * dim + 16];
+        let store = vec![T::default(); rows.div_ceil(width) * width * dim + 16];
         let skip = store.as_ptr().align_offset(64).min(16);
         Panels { store, skip, rows, dim, width }
     }
@@ -39,19 +40,19 @@ impl Panels {
     }
 
     /// Panel `at`, `[dim][width]`.
-    pub(crate) fn panel(&self, at: usize) -> &[f32] {
+    pub(crate) fn panel(&self, at: usize) -> &[T] {
         let size = self.size();
         &self.store[self.skip + at * size..][..size]
     }
 
     /// The panels of `which`, `[n][dim][width]`; those beyond the last are left out.
-    pub(crate) fn span(&self, which: std::ops::Range<usize>) -> &[f32] {
+    pub(crate) fn span(&self, which: std::ops::Range<usize>) -> &[T] {
         let at = |panel: usize| self.skip + panel.min(self.count()) * self.size();
         &self.store[at(which.start)..at(which.end)]
     }
 
     /// All panels as one slice, to be filled in parallel by chunks of whole panels.
-    pub(crate) fn all_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn all_mut(&mut self) -> &mut [T] {
         let len = self.count() * self.size();
         &mut self.store[self.skip..][..len]
     }
@@ -86,7 +87,7 @@ mod tests {
     fn panels_hold_the_rows_depth_first_and_zeros_after_the_last() {
         for (rows, dim, width) in [(1, 1, 12), (5, 3, 4), (33, 40, 32), (12, 17, 12)] {
             let data: Vec<f32> = (1..=rows * dim).map(|x| x as f32).collect();
-            let mut panels = Panels::new(rows, dim, width);
+            let mut panels: Panels = Panels::new(rows, dim, width);
             panels.all_mut().fill(-1.0);
             pack(&data, dim, width, panels.all_mut());
             for p in 0..panels.count() {
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn panels_start_on_a_cache_line() {
         for rows in [1, 100, 5000] {
-            let panels = Panels::new(rows, 48, 32);
+            let panels: Panels = Panels::new(rows, 48, 32);
             assert_eq!(panels.panel(0).as_ptr().addr() % 64, 0);
         }
     }

@@ -72,6 +72,17 @@ impl Best {
         (self.scores.len() > self.limit).then(|| self.cut(scratch))
     }
 
+    /// Takes one document, in ascending order over all calls. NaN and negative infinity are no scores.
+    pub(crate) fn push(&mut self, score: f32, item: u32, scratch: &mut Scratch) {
+        if score > f32::NEG_INFINITY {
+            self.scores.push(score);
+            self.items.push(item);
+            if self.scores.len() > self.limit {
+                self.cut(scratch);
+            }
+        }
+    }
+
     /// Cuts back to the best `keep` and returns the worst score of them. More than `keep` must be held.
     fn cut(&mut self, scratch: &mut Scratch) -> f32 {
         let keys = &mut scratch.keys;
