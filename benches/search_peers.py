@@ -1,7 +1,7 @@
 """Makes the vectors of the search benchmark and runs one peer on them.
 
     pip install faiss-cpu torch numpy          # a virtual environment outside the repository
-    search_peers.py make DIR ANCHORS DOCUMENTS DIM
+    search_peers.py make DIR ANCHORS DOCUMENTS DIM [spread|compressed|outliers]
     search_peers.py faiss|torch DIR K IDS.npy [ANCHOR_LIMIT]
     search_peers.py table DIR < LINES          # the JSON lines of several runs
 
@@ -17,13 +17,22 @@ import time
 import numpy as np
 
 
-def make(folder, anchors, documents, dim):
-    """Unit vectors around 1,000 centres, as encoders give them: neighbours are closer than strangers."""
+def make(folder, anchors, documents, dim, kind="spread"):
+    """Unit vectors around 1,000 centres, as encoders give them: neighbours are closer than strangers.
+
+    `compressed` adds one common vector, so that strangers have a cosine near 0.7; `outliers` makes three dimensions eight times as
+    large.
+    """
     rng = np.random.default_rng(7)
     centres = rng.standard_normal((1000, dim), dtype=np.float32)
+    common = np.random.default_rng(8).standard_normal(dim, dtype=np.float32)
     for name, rows in (("anchors", anchors), ("documents", documents)):
         x = centres[rng.integers(0, 1000, rows)]
         x += 1.5 * rng.standard_normal((rows, dim), dtype=np.float32)
+        if kind == "compressed":
+            x += 2.75 * common
+        elif kind == "outliers":
+            x[:, :3] *= 8
         x /= np.linalg.norm(x, axis=1, keepdims=True)
         np.save(f"{folder}/{name}.npy", x)
 
@@ -86,6 +95,7 @@ def table(folder):
     mid = {name: {f: float(np.median([r[f] for r in rs])) for f in ("wall_s", "cpu_s", "rss_mib")} for name, rs in runs.items()}
     ids = {name: np.load(f"{folder}/ids.{name}.npy") for name in runs}
     rounds = len(runs["hardrock"])
+    print(f"hardrock: {own['way']}")
     print(f"{own['anchors']} anchors x {own['documents']} documents x {own['dim']}, top {own['k']}, {rounds} rounds, one core")
     print(f"FMA peak of the core, measured in the same runs: {peak:.0f} GFLOP/s; inputs {own['inputs_mib']:.0f} MiB\n")
     print("| what | wall s | cpu s | GFLOP per cpu s | of peak | wall, hardrock = 1 | cpu, hardrock = 1 | same ids | peak MiB |")
@@ -103,7 +113,7 @@ def table(folder):
 if __name__ == "__main__":
     command, *args = sys.argv[1:]
     if command == "make":
-        make(args[0], *map(int, args[1:]))
+        make(args[0], *map(int, args[1:4]), *args[4:])
     elif command == "table":
         table(*args)
     else:

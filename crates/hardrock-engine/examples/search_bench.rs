@@ -1,7 +1,7 @@
 //! One measured search over `.npy` files, for `benches/search.sh`, which runs the peers on the same files.
 //!
 //! `search_bench ANCHORS.npy DOCUMENTS.npy K IDS.npy [ANCHOR_LIMIT]` prints one line of JSON and writes the ids
-//! found. Documents are read straight into packed panels, so the peak memory printed is that of a real job.
+//! found; with `IN_F32` set, without the 8-bit pass. Documents are read straight into packed panels, so the peak memory printed is that of a real job.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
@@ -107,7 +107,7 @@ fn main() {
     println!(
         "{{\"name\":\"{}\",\"way\":\"{}\",\"isa\":\"{}\",\"anchors\":{n},\"documents\":{},\"dim\":{},\"k\":{k},\"pack_s\":{pack:.3},\"wall_s\":{wall:.3},\"cpu_s\":{:.3},\
          \"gflops\":{:.1},\"peak_gflops\":{:.1},\"rss_mib\":{:.0},\"inputs_mib\":{:.0}}}",
-        if flat.way().starts_with("8-bit") { "hardrock" } else { "hardrock f32" },
+        if flat.way().starts_with("8-bit") { "hardrock" } else { "hardrock-f32" },
         flat.way(),
         isa.name(),
         documents.rows,

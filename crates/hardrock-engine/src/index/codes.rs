@@ -100,18 +100,26 @@ pub(super) struct Bound {
     original: f32,
 }
 
-/// What holds for an anchor.
+/// What holds for the anchors of a panel, lane by lane; zeros where no bound can be given.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reach {
-    decoded: f32,
-    residue: f32,
-    chain: f32,
+    decoded: [f32; ANCHORS],
+    residue: [f32; ANCHORS],
+    chain: [f32; ANCHORS],
 }
 
 impl Reach {
-    /// How far a decoded product with a document of the panel can be from the score, up to the anchor's constant.
-    pub(super) fn error(self, bound: Bound) -> f32 {
-        let sum = self.decoded * bound.residue + self.residue * bound.length + self.chain * bound.original;
+    /// How far the decoded products with a document of the panel can be from the scores, up to each anchor's
+    /// constant.
+    pub(super) fn errors(&self, bound: Bound) -> [f32; ANCHORS] {
+        std::array::from_fn(|lane| self.error(lane, bound))
+    }
+
+    /// The same for one anchor.
+    pub(super) fn error(&self, lane: usize, bound: Bound) -> f32 {
+        let sum = self.decoded[lane] * bound.residue
+            + self.residue[lane] * bound.length
+            + self.chain[lane] * bound.original;
         sum * 1.0001 + f32::MIN_POSITIVE
     }
 }
@@ -208,7 +216,9 @@ pub(super) struct AnchorPanel {
     pub(super) starts: [i32; ANCHORS],
     /// A decoded product is the tile's score times this; 0 where no bound can be given.
     pub(super) scales: [f32; ANCHORS],
-    pub(super) reach: [Reach; ANCHORS],
+    /// One divided by them; 1 where no bound can be given.
+    pub(super) inverses: [f32; ANCHORS],
+    pub(super) reach: Reach,
 }
 
 /// Codes of one panel of anchors `[n][dim]`, `n <= 12`.
@@ -222,19 +232,20 @@ pub(super) fn code_anchors(turn: &Turn, rows: &[f32], words: &mut [u32], space: 
     let mut out = AnchorPanel {
         starts: coded.sums.map(|s| -128 * s),
         scales: [0.0; ANCHORS],
-        reach: [Reach::default(); ANCHORS],
+        inverses: [1.0; ANCHORS],
+        reach: Reach::default(),
     };
     let roundings = (dim as f64 + 2.0) * U;
     let chain = roundings / (1.0 - roundings);
     for (lane, square) in squares(rows, dim).enumerate() {
         let original = square.sqrt();
         if original <= GREATEST_NORM && coded.scales[lane] > 0.0 {
-            out.scales[lane] = coded.scales[lane];
-            out.reach[lane] = Reach {
-                decoded: up((coded.squares[lane] as f64).sqrt() * f64::from(coded.scales[lane])),
-                residue: up(coded.residue[lane].sqrt() + TURN * original),
-                chain: up(chain * original),
-            };
+            let scale = coded.scales[lane];
+            out.scales[lane] = scale;
+            out.inverses[lane] = 1.0 / scale;
+            out.reach.decoded[lane] = up((coded.squares[lane] as f64).sqrt() * f64::from(scale));
+            out.reach.residue[lane] = up(coded.residue[lane].sqrt() + TURN * original);
+            out.reach.chain[lane] = up(chain * original);
         }
     }
     out
@@ -293,7 +304,7 @@ mod tests {
                     let decoded = f64::from(sum as f32 * scales[j] * panel.scales[i]);
                     let score = a.iter().zip(b).fold(0.0f32, |acc, (&x, &y)| x.mul_add(y, acc));
                     let error = (f64::from(score) - decoded - exact(a, &c)).abs();
-                    let allowed = f64::from(panel.reach[i].error(bound));
+                    let allowed = f64::from(panel.reach.error(i, bound));
                     prop_assert!(error <= allowed, "{error} beyond {allowed}");
                 }
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::codes::{self, AnchorPanel, Bound, Reach, Space, Turn};
+use super::codes::{self, AnchorPanel, Bound, Space, Turn};
 use super::flat::Watch;
 use super::rows::{Result, Rows};
 use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Eight, Isa, Panels, Scratch, Tile};
@@ -138,11 +138,8 @@ impl Coded {
                     let row = d * DOCUMENTS;
                     let live = u32::MAX >> (DOCUMENTS - DOCUMENTS.min(self.panels.rows() - row));
                     let ahead = [nexts.next().unwrap_or_default(), blocks.next().unwrap_or_default()];
-                    let errors = meta.reach.map(|reach| reach.error(self.bounds[d]));
-                    let bars = std::array::from_fn(|i| match meta.scales[i] {
-                        0.0 => f32::INFINITY,
-                        scale => (lows[i] - errors[i]) / scale,
-                    });
+                    let errors = meta.reach.errors(self.bounds[d]);
+                    let bars = std::array::from_fn(|i| (lows[i] - errors[i]) * meta.inverses[i]);
                     let (anchors, documents) = (group.panels.panel(p), self.panels.panel(d));
                     let mut hot = kernel::eight_tile(
                         self.eight,
@@ -161,7 +158,12 @@ impl Coded {
                         let values = &tile.scores[i];
                         near[i].offer(values, meta.scales[i], errors[i], tile.above[i], row as u32);
                         if near[i].full() {
-                            lows[i] = near[i].cut(meta.reach[i], &self.bounds, self.most, &mut scratch);
+                            lows[i] = near[i].cut(
+                                |b| meta.reach.error(i, b),
+                                &self.bounds,
+                                self.most,
+                                &mut scratch,
+                            );
                         }
                     }
                 }
@@ -170,8 +172,8 @@ impl Coded {
             watch.scored(rows * group.near.len());
         }
         for (i, near) in group.near.iter_mut().enumerate() {
-            let reach = group.meta[i / ANCHORS].reach[i % ANCHORS];
-            near.cut(reach, &self.bounds, self.most, &mut scratch);
+            let reach = &group.meta[i / ANCHORS].reach;
+            near.cut(|b| reach.error(i % ANCHORS, b), &self.bounds, self.most, &mut scratch);
             self.tally.anchors.fetch_add(1, Ordering::Relaxed);
             self.tally.candidates.fetch_add(near.items.len(), Ordering::Relaxed);
             self.tally.spilled.fetch_add(usize::from(near.spilled), Ordering::Relaxed);
@@ -276,7 +278,13 @@ impl Near {
     }
 
     /// Drops what cannot be among the best and returns the k-th best lower end.
-    fn cut(&mut self, reach: Reach, bounds: &[Bound], most: usize, scratch: &mut Vec<f32>) -> f32 {
+    fn cut(
+        &mut self,
+        error: impl Fn(Bound) -> f32,
+        bounds: &[Bound],
+        most: usize,
+        scratch: &mut Vec<f32>,
+    ) -> f32 {
         if self.spilled {
             return f32::INFINITY;
         }
@@ -289,7 +297,7 @@ impl Near {
         let mut kept = 0;
         for at in 0..self.lows.len() {
             let (mine, item) = (self.lows[at], self.items[at]);
-            let error = reach.error(bounds[item as usize / DOCUMENTS]);
+            let error = error(bounds[item as usize / DOCUMENTS]);
             self.lows[kept] = mine;
             self.items[kept] = item;
             kept += usize::from(mine + 2.0 * error >= low);
