@@ -1,6 +1,5 @@
-//! Search kernels, indexes and encoders: what makes mining fast.
+//! Search kernels and indexes: what makes mining fast.
 
-pub mod encoders;
 pub mod index;
 #[allow(unsafe_code)]
 pub mod kernel;

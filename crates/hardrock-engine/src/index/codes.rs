@@ -189,7 +189,7 @@ pub(super) fn code_documents(
     let dim = turn.centre.len();
     let count = rows.len() / dim;
     let original = squares(rows, dim).fold(0.0f64, |m, x| if x > m || x.is_nan() { x } else { m }).sqrt();
-    if !(original <= GREATEST_NORM) {
+    if original.is_nan() || original > GREATEST_NORM {
         return None;
     }
     space.0.resize(dim * DOCUMENTS, 0.0);
