@@ -190,16 +190,17 @@ impl<'a> Flat<'a> {
     }
 
     fn ready(&self, anchors: &dyn Rows, range: Range<usize>, keep: usize) -> Result<Arc<Way>> {
-        let mut slot = self.way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(way) = &*slot {
-            return Ok(way.clone());
+        let slot = || self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = slot().clone();
+        if let Some(way) = ready {
+            return Ok(way);
         }
+        // Not under the lock: a thread that waits for the others may be handed another search of this index.
         let way = Arc::new(match self.coded(anchors, range, keep)? {
             Some(coded) => Way::Coded(coded),
             None => self.packed()?.map_or(Way::Streamed, Way::Packed),
         });
-        *slot = Some(way.clone());
-        Ok(way)
+        Ok(slot().get_or_insert(way).clone())
     }
 
     /// The documents in f32, if they fit.
