@@ -1,5 +1,6 @@
-//! Search kernels and indexes: what makes mining fast.
+//! Search kernels, indexes and encoders: what makes mining fast.
 
+pub mod encoders;
 pub mod index;
 #[allow(unsafe_code)]
 pub mod kernel;

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod listing;
 pub mod manifest;
 pub mod mine;
+pub mod models;
 pub mod outputs;
 pub mod presets;
 pub mod read;

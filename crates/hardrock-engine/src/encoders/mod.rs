@@ -1,0 +1,79 @@
+//! Encoders: token ids of a text in, one vector out.
+//!
+//! Files, hub ids and tokenizers are the business of the crate above; here a model is its configuration and its
+//! tensors.
+
+/// A named tensor of a model, as f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Lengths of the axes, outermost first.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+/// Where a model's weights come from.
+pub trait Tensors {
+    /// The tensor of that name, or none if the model has none.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if it is there but cannot be read.
+    fn get(&self, name: &str) -> Result<Option<Tensor>>;
+}
+
+/// Why a model cannot be built or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor that the architecture needs is missing.
+    #[error("the model has no tensor `{0}`")]
+    Missing(String),
+    /// A tensor of the wrong shape.
+    #[error("tensor `{name}` has the shape {got:?}, the configuration asks for {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// What the configuration asks for.
+        expected: Vec<usize>,
+        /// What the file holds.
+        got: Vec<usize>,
+    },
+    /// A setting that is not supported.
+    #[error("{what} `{got}` is not supported; {mend}")]
+    Unsupported {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        got: String,
+        /// What would work.
+        mend: &'static str,
+    },
+    /// A token that the model has no embedding for.
+    #[error("token {token} is beyond the vocabulary of {vocabulary}")]
+    Token {
+        /// The id.
+        token: u32,
+        /// Rows of the embedding table.
+        vocabulary: usize,
+    },
+    /// The weights could not be read; the source says where and why.
+    #[error(transparent)]
+    Read(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Result of building or running a model.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A model that turns texts, given as token ids (special tokens included, cut to the model's length), into
+/// vectors.
+pub trait Encoder: Send + Sync {
+    /// Columns of a vector.
+    fn dim(&self) -> usize;
+
+    /// Writes the vector of each text into `out` `[texts][dim]`, on the current rayon pool. A text's vector has the
+    /// same bits whatever texts stand beside it and however many threads there are.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    fn encode(&self, texts: &[&[u32]], out: &mut [f32]) -> Result<()>;
+}
