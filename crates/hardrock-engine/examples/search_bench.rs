@@ -5,67 +5,13 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
+mod support;
+
 use std::time::Instant;
 
 use hardrock_engine::index::flat::{Flat, Watch};
-use hardrock_engine::index::rows::{Result, Rows};
 use hardrock_engine::kernel::{Isa, fma_rounds};
-
-/// A `.npy` file of `<f4`, C order, version 1: what `benches/search_peers.py` writes.
-struct Npy {
-    file: File,
-    offset: u64,
-    rows: usize,
-    dim: usize,
-}
-
-impl Npy {
-    fn open(path: &str) -> Npy {
-        let file = File::open(path).expect("the file opens");
-        let mut head = [0u8; 128];
-        file.read_exact_at(&mut head, 0).expect("a header of 128 bytes");
-        let text = String::from_utf8_lossy(&head);
-        let (_, shape) = text.split_once("'shape': (").expect("a shape");
-        let (shape, _) = shape.split_once(')').expect("a shape");
-        let (rows, dim) = shape.split_once(", ").expect("two axes");
-        Npy { offset: 128, rows: rows.parse().unwrap(), dim: dim.parse().unwrap(), file }
-    }
-}
-
-impl Rows for Npy {
-    fn len(&self) -> usize {
-        self.rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn read(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let mut bytes = vec![0u8; out.len() * 4];
-        self.file
-            .read_exact_at(&mut bytes, self.offset + (start * self.dim * 4) as u64)
-            .map_err(|e| hardrock_engine::index::rows::Error::Read(e.into()))?;
-        for (x, b) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *x = f32::from_le_bytes(*b);
-        }
-        Ok(())
-    }
-}
-
-/// Seconds that this process has been on a processor, and its peak memory in bytes.
-fn usage() -> (f64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("proc");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("VmHWM");
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    (ticks / 100.0, peak << 10)
-}
+use support::{Npy, usage, write_ids};
 
 /// Floating point operations a second in registers: the best of many windows of a fifth of a millisecond, of
 /// which some are undisturbed also on a busy machine.
@@ -118,12 +64,5 @@ fn main() {
         memory as f64 / f64::from(1 << 20),
         ((n + documents.rows) * documents.dim * 4) as f64 / f64::from(1 << 20),
     );
-    let mut out = std::io::BufWriter::new(File::create(ids).expect("the ids file"));
-    let head =
-        format!("{{'descr': '<u4', 'fortran_order': False, 'shape': ({n}, {}), }}", found.items.len() / n);
-    out.write_all(b"\x93NUMPY\x01\x00\x76\x00").unwrap();
-    out.write_all(format!("{head:<117}\n").as_bytes()).unwrap();
-    for item in &found.items {
-        out.write_all(&item.to_le_bytes()).unwrap();
-    }
+    write_ids(ids, &found.items, found.items.len() / n);
 }

@@ -26,8 +26,10 @@ use rayon::prelude::*;
 use super::Neighbours;
 use super::codes;
 use super::flat_eight::Coded;
+use super::flat_f32::{Group, fill};
+use super::hits::Hits;
 use super::rows::{Error, Result, Rows};
-use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Eight, Isa, Panels, Scratch, Tile};
+use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Eight, Isa, Panels};
 
 /// Bytes of document panels that are scored before the next ones are touched: twice that fits a second level
 /// cache beside the anchors that pass by, because the next block is fetched meanwhile.
@@ -35,9 +37,6 @@ const BLOCK: usize = 384 << 10;
 
 /// Anchors that one task takes through all documents: enough that a block, once fetched, is used often.
 const GROUP: usize = 64 * ANCHORS;
-
-/// Rows that a packing task reads at once.
-const SLAB: usize = 8 * DOCUMENTS;
 
 /// How a long search is stopped and followed from outside.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +80,7 @@ pub struct Flat<'a> {
 }
 
 /// How the documents lie in memory.
-enum Way {
+pub(super) enum Way {
     /// As 8-bit codes that choose candidates.
     Coded(Coded),
     /// In f32, all of them.
@@ -158,17 +157,25 @@ impl<'a> Flat<'a> {
             let starts = vec![0; range.len() + 1];
             return Ok(Neighbours { starts, items: Vec::new(), scores: Vec::new() });
         }
-        let Some(cells) = range.len().checked_mul(keep) else {
+        let Some(mut out) = Hits::new(range.len(), keep) else {
             return Err(Error::Parameter { what: "k", must: "small enough to hold the hits", got: k });
         };
-        let mut out =
-            Output { items: vec![0; cells], scores: vec![0.0; cells], counts: vec![0; range.len()], keep };
         match &*self.ready(anchors, range.clone(), keep)? {
             Way::Coded(coded) if coded.suits(keep) => self.search_coded(coded, anchors, range, &mut out)?,
             Way::Packed(panels) => self.search_packed(panels, anchors, range, &mut out)?,
             Way::Coded(_) | Way::Streamed => self.search_streamed(anchors, range, &mut out)?,
         }
         Ok(out.close())
+    }
+
+    /// Bytes of documents that a search may hold.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// The instruction set of the f32 scores.
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// How the first search found it best to hold the documents, in words; empty before.
@@ -189,7 +196,7 @@ impl<'a> Flat<'a> {
         self.ready(anchors, range, k.clamp(1, self.len().max(1))).map(drop)
     }
 
-    fn ready(&self, anchors: &dyn Rows, range: Range<usize>, keep: usize) -> Result<Arc<Way>> {
+    pub(super) fn ready(&self, anchors: &dyn Rows, range: Range<usize>, keep: usize) -> Result<Arc<Way>> {
         let slot = || self.way.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = slot().clone();
         if let Some(way) = ready {
@@ -249,7 +256,7 @@ impl<'a> Flat<'a> {
         coded: &Coded,
         anchors: &dyn Rows,
         range: Range<usize>,
-        out: &mut Output,
+        out: &mut Hits,
     ) -> Result<()> {
         let dim = self.documents.dim();
         let size = group_size(range.len());
@@ -259,15 +266,7 @@ impl<'a> Flat<'a> {
             anchors.read(first, &mut rows)?;
             let mut group = coded.group(rows, out.keep);
             coded.scan(&mut group, self.block() * 4, self.watch)?;
-            let mut scratch = Scratch::default();
-            let places = out.items.chunks_mut(out.keep).zip(out.scores.chunks_mut(out.keep)).zip(out.counts);
-            for (i, ((items, scores), count)) in places.enumerate() {
-                self.watch.check()?;
-                let mut best = Best::new(out.keep, self.len());
-                coded.rescore(&group, i, self.documents, self.isa, &mut best, &mut scratch)?;
-                *count = best.finish(&mut scratch, items, scores);
-            }
-            Ok(())
+            coded.finish(&group, self.documents, self.isa, self.watch, out)
         })
     }
 
@@ -277,20 +276,20 @@ impl<'a> Flat<'a> {
         panels: &Panels,
         anchors: &dyn Rows,
         range: Range<usize>,
-        out: &mut Output,
+        out: &mut Hits,
     ) -> Result<()> {
         let size = group_size(range.len());
         out.groups(size).enumerate().try_for_each(|(g, out)| {
             let first = range.start + g * size;
             let mut group = self.group(anchors, first..range.end.min(first + size), out.keep)?;
-            self.scan(&mut group, panels, 0)?;
+            group.scan(self.isa, panels, 0, self.block(), self.watch)?;
             group.finish(out);
             Ok(())
         })
     }
 
     /// Documents by chunks of half the budget; the other half holds the anchors that see a chunk.
-    fn search_streamed(&self, anchors: &dyn Rows, range: Range<usize>, out: &mut Output) -> Result<()> {
+    fn search_streamed(&self, anchors: &dyn Rows, range: Range<usize>, out: &mut Hits) -> Result<()> {
         let dim = self.documents.dim();
         let half = self.budget / 2;
         let per_panel = dim * DOCUMENTS * 4;
@@ -309,7 +308,9 @@ impl<'a> Flat<'a> {
                 let mut panels = Panels::new(rows, dim, DOCUMENTS);
                 fill(self.documents, first, &mut panels, dim, self.watch)?;
                 let each = groups.par_iter_mut().with_max_len(1);
-                each.try_for_each(|group| self.scan(group, &panels, first as u32))?;
+                each.try_for_each(|group| {
+                    group.scan(self.isa, &panels, first as u32, self.block(), self.watch)
+                })?;
             }
             let part = out.part(start - range.start..end - range.start);
             part.groups(size).zip(&mut groups).for_each(|(out, group)| group.finish(out));
@@ -319,57 +320,9 @@ impl<'a> Flat<'a> {
 
     /// Reads and packs the anchors of `rows`.
     fn group(&self, anchors: &dyn Rows, rows: Range<usize>, keep: usize) -> Result<Group> {
-        let dim = self.documents.dim();
-        let mut panels = Panels::new(rows.len(), dim, ANCHORS);
-        let mut slab = vec![0.0; ANCHORS.min(rows.len()) * dim];
-        for (p, panel) in panels.all_mut().chunks_mut(ANCHORS * dim).enumerate() {
-            let first = rows.start + p * ANCHORS;
-            let slab = &mut slab[..ANCHORS.min(rows.end - first) * dim];
-            anchors.read(first, slab)?;
-            kernel::pack(slab, dim, ANCHORS, panel);
-        }
-        let mut bars = vec![[f32::INFINITY; ANCHORS]; panels.count()];
-        // Rows that only fill the last panel stay under a bar that nothing passes.
-        bars.as_flattened_mut()[..rows.len()].fill(f32::NEG_INFINITY);
-        let best = rows.map(|_| Best::new(keep, self.len())).collect();
-        Ok(Group { panels, bars, best })
-    }
-
-    /// Scores a group against `documents`, whose first row is document `first`.
-    fn scan(&self, group: &mut Group, documents: &Panels, first: u32) -> Result<()> {
-        let mut tile = Tile::new();
-        let mut scratch = Scratch::default();
-        let block = self.block();
-        for start in (0..documents.count()).step_by(block) {
-            self.watch.check()?;
-            let end = documents.count().min(start + block);
-            // While a tile is worked on, parts of the next anchors and of the next block are fetched.
-            let tiles = group.panels.count() * (end - start);
-            let mut blocks = parts(documents.span(end..end + block), tiles);
-            for p in 0..group.panels.count() {
-                let anchors = group.panels.panel(p);
-                let mut nexts = parts(group.panels.panel((p + 1) % group.panels.count()), end - start);
-                let bars = &mut group.bars[p];
-                let best = &mut group.best[p * ANCHORS..];
-                for d in start..end {
-                    let row = d * DOCUMENTS;
-                    let live = u32::MAX >> (DOCUMENTS - DOCUMENTS.min(documents.rows() - row));
-                    let ahead = [nexts.next().unwrap_or_default(), blocks.next().unwrap_or_default()];
-                    let mut hot =
-                        kernel::tile(self.isa, anchors, documents.panel(d), ahead, bars, live, &mut tile);
-                    while hot != 0 {
-                        let i = hot.trailing_zeros() as usize;
-                        hot &= hot - 1;
-                        let above = tile.above[i];
-                        let bar = best[i].offer(&tile.scores[i], above, first + row as u32, &mut scratch);
-                        bars[i] = bar.unwrap_or(bars[i]);
-                    }
-                }
-            }
-            let rows = documents.rows().min(end * DOCUMENTS) - start * DOCUMENTS;
-            self.watch.scored(rows * group.best.len());
-        }
-        Ok(())
+        Group::new(rows.len(), self.documents.dim(), keep, self.len(), |at, out| {
+            anchors.read(rows.start + at, out)
+        })
     }
 }
 
@@ -430,25 +383,6 @@ pub fn score_pairs(
     Ok(scores)
 }
 
-/// Reads the rows from `first` into `panels` on the current rayon pool.
-fn fill(rows: &dyn Rows, first: usize, panels: &mut Panels, dim: usize, watch: Watch<'_>) -> Result<()> {
-    let count = panels.rows();
-    let slabs = panels.all_mut().par_chunks_mut(SLAB * dim).with_max_len(1).enumerate();
-    slabs.try_for_each_init(Vec::new, |slab, (s, panels)| {
-        watch.check()?;
-        let start = s * SLAB;
-        slab.resize(SLAB.min(count - start) * dim, 0.0);
-        rows.read(first + start, slab)?;
-        kernel::pack(slab, dim, DOCUMENTS, panels);
-        Ok(())
-    })
-}
-
-/// Cuts memory that will be needed into as many parts as there are tiles until then.
-pub(super) fn parts<T>(memory: &[T], tiles: usize) -> std::slice::Chunks<'_, T> {
-    memory.chunks(memory.len().div_ceil(tiles).next_multiple_of(16).max(16))
-}
-
 /// Anchors per task: whole panels, and as many tasks for each thread, at least four where there are several.
 fn group_size(anchors: usize) -> usize {
     let threads = rayon::current_num_threads();
@@ -457,85 +391,6 @@ fn group_size(anchors: usize) -> usize {
         _ => anchors.div_ceil(threads * GROUP).max(4) * threads,
     };
     anchors.div_ceil(tasks.max(1)).next_multiple_of(ANCHORS).max(ANCHORS)
-}
-
-/// Anchors on their way through the documents.
-struct Group {
-    panels: Panels,
-    bars: Vec<[f32; ANCHORS]>,
-    best: Vec<Best>,
-}
-
-impl Group {
-    fn finish(&mut self, out: OutputGroup<'_>) {
-        let mut scratch = Scratch::default();
-        let rows = out.items.chunks_mut(out.keep).zip(out.scores.chunks_mut(out.keep)).zip(out.counts);
-        for (best, ((items, scores), count)) in self.best.iter_mut().zip(rows) {
-            *count = best.finish(&mut scratch, items, scores);
-        }
-    }
-}
-
-/// The hits in the making: `keep` places for each anchor.
-struct Output {
-    items: Vec<u32>,
-    scores: Vec<f32>,
-    counts: Vec<usize>,
-    keep: usize,
-}
-
-/// The places of one group of anchors.
-struct OutputGroup<'a> {
-    items: &'a mut [u32],
-    scores: &'a mut [f32],
-    counts: &'a mut [usize],
-    keep: usize,
-}
-
-impl Output {
-    fn part(&mut self, anchors: Range<usize>) -> OutputGroup<'_> {
-        let cells = anchors.start * self.keep..anchors.end * self.keep;
-        OutputGroup {
-            items: &mut self.items[cells.clone()],
-            scores: &mut self.scores[cells],
-            counts: &mut self.counts[anchors],
-            keep: self.keep,
-        }
-    }
-
-    fn groups(&mut self, size: usize) -> impl IndexedParallelIterator<Item = OutputGroup<'_>> {
-        self.part(0..self.counts.len()).groups(size)
-    }
-
-    /// Closes the gaps that anchors with fewer than `keep` hits leave.
-    fn close(mut self) -> Neighbours {
-        let mut starts = Vec::with_capacity(self.counts.len() + 1);
-        starts.push(0);
-        let mut end = 0;
-        for (anchor, &count) in self.counts.iter().enumerate() {
-            let from = anchor * self.keep;
-            if from != end {
-                self.items.copy_within(from..from + count, end);
-                self.scores.copy_within(from..from + count, end);
-            }
-            end += count;
-            starts.push(end);
-        }
-        self.items.truncate(end);
-        self.scores.truncate(end);
-        Neighbours { starts, items: self.items, scores: self.scores }
-    }
-}
-
-impl<'a> OutputGroup<'a> {
-    fn groups(self, size: usize) -> impl IndexedParallelIterator<Item = OutputGroup<'a>> {
-        let keep = self.keep;
-        let items = self.items.par_chunks_mut(size * keep);
-        let scores = self.scores.par_chunks_mut(size * keep);
-        let counts = self.counts.par_chunks_mut(size);
-        let all = items.zip(scores).zip(counts).with_max_len(1);
-        all.map(move |((items, scores), counts)| OutputGroup { items, scores, counts, keep })
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::codes::{self, AnchorPanel, Bound, Space, Turn};
 use super::flat::Watch;
+use super::hits::HitsGroup;
 use super::rows::{Result, Rows};
 use crate::kernel::{self, ANCHORS, Best, DOCUMENTS, Eight, Isa, Panels, Scratch, Tile};
 
@@ -112,7 +113,7 @@ impl Coded {
         for (bar, near) in bars.as_flattened_mut().iter_mut().zip(&near) {
             *bar = if near.spilled { f32::INFINITY } else { f32::NEG_INFINITY };
         }
-        Group { anchors, panels, meta, bars, near }
+        Group { anchors, panels, found: Found { meta, bars, near } }
     }
 
     fn dim(&self) -> usize {
@@ -121,68 +122,105 @@ impl Coded {
 
     /// Takes a group through all documents.
     pub(super) fn scan(&self, group: &mut Group, block: usize, watch: Watch<'_>) -> Result<()> {
-        let mut tile = Tile::new();
-        let mut scratch = Vec::new();
+        let mut space = Scan::default();
         let count = self.panels.count();
         for start in (0..count).step_by(block) {
             watch.check()?;
             let end = count.min(start + block);
             let tiles = group.panels.count() * (end - start);
-            let mut blocks = super::flat::parts(self.panels.span(end..end + block), tiles);
+            let mut blocks = super::flat_f32::parts(self.panels.span(end..end + block), tiles);
             for p in 0..group.panels.count() {
                 let next = group.panels.panel((p + 1) % group.panels.count());
-                let mut nexts = super::flat::parts(next, end - start);
-                let (meta, lows) = (&group.meta[p], &mut group.bars[p]);
-                let near = &mut group.near[p * ANCHORS..];
+                let mut nexts = super::flat_f32::parts(next, end - start);
                 for d in start..end {
-                    let row = d * DOCUMENTS;
-                    let live = u32::MAX >> (DOCUMENTS - DOCUMENTS.min(self.panels.rows() - row));
                     let ahead = [nexts.next().unwrap_or_default(), blocks.next().unwrap_or_default()];
-                    let errors = meta.reach.errors(self.bounds[d]);
-                    let bars = std::array::from_fn(|i| (lows[i] - errors[i]) * meta.inverses[i]);
-                    let (anchors, documents) = (group.panels.panel(p), self.panels.panel(d));
-                    let mut hot = kernel::eight_tile(
-                        self.eight,
-                        anchors,
-                        documents,
-                        ahead,
-                        &meta.starts,
-                        &self.scales[d],
-                        &bars,
-                        live,
-                        &mut tile,
-                    );
-                    while hot != 0 {
-                        let i = hot.trailing_zeros() as usize;
-                        hot &= hot - 1;
-                        let values = &tile.scores[i];
-                        near[i].offer(values, meta.scales[i], errors[i], tile.above[i], row as u32);
-                        if near[i].full() {
-                            lows[i] = near[i].cut(
-                                |b| meta.reach.error(i, b),
-                                &self.bounds,
-                                self.most,
-                                &mut scratch,
-                            );
-                        }
-                    }
+                    self.step((&group.panels, p), &mut group.found, d, ahead, &mut space);
                 }
             }
             let rows = self.panels.rows().min(end * DOCUMENTS) - start * DOCUMENTS;
-            watch.scored(rows * group.near.len());
+            watch.scored(rows * group.found.near.len());
         }
-        for (i, near) in group.near.iter_mut().enumerate() {
-            let reach = &group.meta[i / ANCHORS].reach;
+        self.close(group);
+        Ok(())
+    }
+
+    /// Compares panel `p` of the anchors with panel `d` of the documents.
+    pub(super) fn step(
+        &self,
+        (anchors, p): (&Panels<u32>, usize),
+        found: &mut Found,
+        d: usize,
+        ahead: [&[u32]; 2],
+        space: &mut Scan,
+    ) {
+        let row = d * DOCUMENTS;
+        let live = u32::MAX >> (DOCUMENTS - DOCUMENTS.min(self.panels.rows() - row));
+        let (meta, lows) = (&found.meta[p], &mut found.bars[p]);
+        let near = &mut found.near[p * ANCHORS..];
+        let errors = meta.reach.errors(self.bounds[d]);
+        let bars = std::array::from_fn(|i| (lows[i] - errors[i]) * meta.inverses[i]);
+        let Scan { tile, scratch } = space;
+        let mut hot = kernel::eight_tile(
+            self.eight,
+            anchors.panel(p),
+            self.panels.panel(d),
+            ahead,
+            &meta.starts,
+            &self.scales[d],
+            &bars,
+            live,
+            tile,
+        );
+        while hot != 0 {
+            let i = hot.trailing_zeros() as usize;
+            hot &= hot - 1;
+            near[i].offer(&tile.scores[i], meta.scales[i], errors[i], tile.above[i], row as u32);
+            if near[i].full() {
+                lows[i] = near[i].cut(|b| meta.reach.error(i, b), &self.bounds, self.most, scratch);
+            }
+        }
+    }
+
+    /// The documents' codes.
+    pub(super) fn panels(&self) -> &Panels<u32> {
+        &self.panels
+    }
+
+    /// Ends the way of a group through the documents.
+    pub(super) fn close(&self, group: &mut Group) {
+        let mut scratch = Vec::new();
+        let Found { meta, near, .. } = &mut group.found;
+        for (i, near) in near.iter_mut().enumerate() {
+            let reach = &meta[i / ANCHORS].reach;
             near.cut(|b| reach.error(i % ANCHORS, b), &self.bounds, self.most, &mut scratch);
             self.tally.anchors.fetch_add(1, Ordering::Relaxed);
             self.tally.candidates.fetch_add(near.items.len(), Ordering::Relaxed);
             self.tally.spilled.fetch_add(usize::from(near.spilled), Ordering::Relaxed);
         }
+    }
+
+    /// Scores what every anchor of the group has left, and keeps the best.
+    pub(super) fn finish(
+        &self,
+        group: &Group,
+        documents: &dyn Rows,
+        isa: Isa,
+        watch: Watch<'_>,
+        out: HitsGroup<'_>,
+    ) -> Result<()> {
+        let mut scratch = Scratch::default();
+        let places = out.items.chunks_mut(out.keep).zip(out.scores.chunks_mut(out.keep)).zip(out.counts);
+        for (i, ((items, scores), count)) in places.enumerate() {
+            watch.check()?;
+            let mut best = Best::new(out.keep, documents.len());
+            self.rescore(group, i, documents, isa, &mut best, &mut scratch)?;
+            *count = best.finish(&mut scratch, items, scores);
+        }
         Ok(())
     }
 
     /// Scores the candidates of anchor `i` of the group and leaves the best of them in `best`.
-    pub(super) fn rescore(
+    fn rescore(
         &self,
         group: &Group,
         i: usize,
@@ -195,7 +233,7 @@ impl Coded {
         let anchor = &group.anchors[i * dim..][..dim];
         let mut scores = [0.0; DOCUMENTS];
         let mut slab = vec![0.0; dim * DOCUMENTS];
-        let near = &group.near[i];
+        let near = &group.found.near[i];
         if near.spilled {
             for first in (0..documents.len()).step_by(DOCUMENTS) {
                 let n = DOCUMENTS.min(documents.len() - first);
@@ -242,11 +280,28 @@ fn centre(documents: &dyn Rows) -> Result<Vec<f32>> {
 /// Coded anchors on their way through the documents.
 pub(super) struct Group {
     anchors: Vec<f32>,
-    panels: Panels<u32>,
+    pub(super) panels: Panels<u32>,
+    pub(super) found: Found,
+}
+
+/// What the anchors of a group have found so far.
+pub(super) struct Found {
     meta: Vec<AnchorPanel>,
     /// Each anchor's k-th best lower end.
     bars: Vec<[f32; ANCHORS]>,
     near: Vec<Near>,
+}
+
+/// Buffers of a scan.
+pub(super) struct Scan {
+    tile: Tile,
+    scratch: Vec<f32>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { tile: Tile::new(), scratch: Vec::new() }
+    }
 }
 
 /// Documents of one anchor that may still be among its best.

@@ -50,7 +50,7 @@ fn by_codes(
     let flat = Flat::new(documents, usize::MAX, Watch::default()).unwrap();
     let coded = Coded::new(eight, documents, keep_rows, Watch::default()).unwrap().unwrap();
     let keep = k.min(documents.len());
-    let mut out = Output {
+    let mut out = Hits {
         items: vec![0; range.len() * keep],
         scores: vec![0.0; range.len() * keep],
         counts: vec![0; range.len()],

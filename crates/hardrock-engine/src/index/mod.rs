@@ -9,10 +9,12 @@ mod codes;
 mod error;
 mod families;
 mod flat_eight;
-
+mod flat_f32;
 mod forward;
 mod forward_build;
 mod forward_file;
+mod hits;
+mod kmeans;
 mod neighbours;
 mod shingles;
 mod terms;
@@ -21,6 +23,7 @@ mod tfidf;
 mod tokens;
 mod watch;
 
+pub mod clustered;
 pub mod flat;
 pub mod rows;
 
