@@ -3,6 +3,9 @@
 //! Files, hub ids and tokenizers are the business of the crate above; here a model is its configuration and its
 //! tensors.
 
+pub mod head;
+pub mod static_bag;
+
 /// A named tensor of a model, as f32.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
