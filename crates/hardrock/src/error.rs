@@ -76,6 +76,19 @@ impl From<hardrock_engine::index::IndexError> for Error {
     }
 }
 
+impl From<hardrock_engine::encoders::Error> for Error {
+    fn from(e: hardrock_engine::encoders::Error) -> Self {
+        use hardrock_engine::encoders::Error as Model;
+        match e {
+            Model::Read(inner) => carried(inner),
+            Model::Token { .. } => {
+                Self::usage(e.to_string(), "the model's tokenizer and weights do not belong together")
+            }
+            other => Self::Engine(Box::new(other)),
+        }
+    }
+}
+
 impl From<hardrock_engine::index::rows::Error> for Error {
     fn from(e: hardrock_engine::index::rows::Error) -> Self {
         use hardrock_engine::index::rows::Error as Rows;

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod candidates;
 pub mod convert;
+pub mod embed;
 pub mod error;
 pub mod eval;
 pub mod explain;

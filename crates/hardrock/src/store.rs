@@ -64,6 +64,18 @@ impl Store {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// Where a run keeps its work: `work`, or `.hardrock` beside the output.
+    pub fn beside(work: Option<&Path>, output: &Path) -> PathBuf {
+        let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        work.map_or_else(|| folder.join(".hardrock"), Path::to_owned)
+    }
+
+    /// A folder for this run alone, removed at its end.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("scratch-").tempdir_in(&self.root).map_err(Error::io("create", &self.root))
+    }
+
     /// The folder of a stage, made where it is not there.
     pub fn stage(&self, name: &str, key: &Key) -> Result<Stage> {
         let folder = self.root.join(format!("{name}-{}", key.hex()));

@@ -10,6 +10,7 @@ use hardrock::read::{DataSpec, OnBadRow};
 use hardrock::rows::RowFormat;
 use hardrock::{Error, Result};
 
+use super::model_args::ModelArgs;
 use super::{nearest, print};
 use crate::args::Globals;
 use crate::progress::Bar;
@@ -20,6 +21,7 @@ use crate::render;
 /// Examples:
 ///   hardrock mine data/my-beir-folder -o train.jsonl
 ///   hardrock mine --pairs pairs.csv --num-negatives 7 --preset naive -o train.jsonl
+///   hardrock mine DATA --model my-model-folder -o train.jsonl
 ///   hardrock mine DATA --source bm25,vectors --corpus-vectors c.npy --query-vectors q.npy -o t.parquet
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -62,9 +64,12 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
-    /// Comma list of bm25, vectors, run:FILE, given, random [default: vectors where given, else bm25]
+    /// Comma list of bm25, dense, vectors, run:FILE, given, random [default: vectors where given, bm25,dense with --model,
+    /// else bm25]
     #[arg(long, value_name = "LIST", help_heading = "Candidates")]
     source: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet), rows in file order or with ids
     #[arg(long, value_name = "FILE", requires = "query_vectors", help_heading = "Candidates")]
     corpus_vectors: Option<PathBuf>,
@@ -90,7 +95,7 @@ pub(crate) struct MineArgs {
     /// Comma list of filters, in any order; `none` for no filter [default: known,text,near,kin]
     #[arg(long, value_name = "LIST", help_heading = "Filters")]
     filter: Option<String>,
-    /// Source whose score orders candidates and measures margins, or rrf [default: vectors, else the first]
+    /// Source whose score orders candidates and measures margins, or rrf [default: vectors or dense, else the first]
     #[arg(long, value_name = "SOURCE", help_heading = "Filters")]
     score_by: Option<String>,
     /// What kin measures: tf-idf or vectors [default: tf-idf]
@@ -164,7 +169,7 @@ pub(crate) struct MineArgs {
     memory: Option<u64>,
 }
 
-fn parse_bad_row(text: &str) -> std::result::Result<OnBadRow, String> {
+pub(crate) fn parse_bad_row(text: &str) -> std::result::Result<OnBadRow, String> {
     match text {
         "stop" => Ok(OnBadRow::Stop),
         "skip" => Ok(OnBadRow::Skip),
@@ -172,7 +177,7 @@ fn parse_bad_row(text: &str) -> std::result::Result<OnBadRow, String> {
     }
 }
 
-fn parse_metric(text: &str) -> std::result::Result<Metric, String> {
+pub(crate) fn parse_metric(text: &str) -> std::result::Result<Metric, String> {
     match text {
         "cosine" => Ok(Metric::Cosine),
         "dot" => Ok(Metric::Dot),
@@ -371,12 +376,12 @@ impl MineArgs {
 
     fn set_pools(&self, spec: &mut MineSpec, preset: Option<&Preset>) -> Result<()> {
         let vectors = self.corpus_vectors.as_deref().zip(self.query_vectors.as_deref());
+        let dense = self.model.dense();
+        let given = flags::Given { vectors, model: dense.as_ref() };
         if let Some(list) = &self.source {
-            spec.pool = flags::pools(list, vectors)?;
-        } else if let Some((corpus, queries)) = vectors {
-            spec.pool = vec![flags::vectors_pool(corpus, queries)];
-        } else if spec.pool.is_empty() {
-            spec.pool = vec![flags::pool("bm25", mine::spec::DEFAULT_DEPTH)?];
+            spec.pool = flags::pools(list, given)?;
+        } else if spec.pool.is_empty() || vectors.is_some() || dense.is_some() {
+            spec.pool = flags::pools(given.default_sources(), given)?;
         }
         self.refuse_unused(spec)?;
         if let Some(language) = &self.language {
@@ -396,6 +401,7 @@ impl MineArgs {
                     }
                 }
                 mine::spec::SourceSpec::Vectors(v) => v.metric = self.metric.unwrap_or(v.metric),
+                mine::spec::SourceSpec::Dense(d) => d.metric = self.metric.unwrap_or(d.metric),
                 _ => {}
             }
         }
@@ -404,13 +410,19 @@ impl MineArgs {
 
     /// An option about a source that this run does not have is a mistake, not a wish.
     fn refuse_unused(&self, spec: &MineSpec) -> Result<()> {
-        use mine::spec::SourceSpec::{Bm25, Vectors};
+        use mine::spec::SourceSpec::{Bm25, Dense, Vectors};
         let bm25 = spec.pool.iter().any(|p| matches!(p.source, Bm25(_)));
+        let model = spec.pool.iter().any(|p| matches!(p.source, Dense(_)));
         let vectors = spec.pool.iter().any(|p| matches!(p.source, Vectors(_)));
         let unused = [
             ("--bm25-k1", self.bm25_k1.is_some() && !bm25, "add bm25 to --source"),
             ("--bm25-b", self.bm25_b.is_some() && !bm25, "add bm25 to --source"),
-            ("--metric", self.metric.is_some() && !vectors, "add --corpus-vectors and --query-vectors"),
+            (
+                "--metric",
+                self.metric.is_some() && !vectors && !model,
+                "add --model, or --corpus-vectors and --query-vectors",
+            ),
+            ("--model", self.model.dense().is_some() && !model, "add dense to --source"),
             ("--corpus-vectors", self.corpus_vectors.is_some() && !vectors, "add vectors to --source"),
         ];
         match unused.iter().find(|(_, unused, _)| *unused) {

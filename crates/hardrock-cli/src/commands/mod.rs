@@ -1,11 +1,13 @@
 //! One file per command.
 
 mod convert;
+mod embed;
 mod eval;
 mod explain;
 mod formats;
 mod generate;
 mod mine;
+mod model_args;
 mod report;
 mod search;
 mod validate;
@@ -23,6 +25,7 @@ use crate::args::Globals;
 pub(crate) enum Command {
     Mine(Box<mine::MineArgs>),
     Search(Box<search::SearchArgs>),
+    Embed(Box<embed::EmbedArgs>),
     Eval(Box<eval::EvalArgs>),
     Explain(explain::ExplainArgs),
     Report(report::ReportArgs),
@@ -37,6 +40,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
     match command {
         Command::Mine(args) => mine::run(*args, globals),
         Command::Search(args) => search::run(*args, globals),
+        Command::Embed(args) => embed::run(*args, globals),
         Command::Eval(args) => eval::run(*args, globals),
         Command::Explain(args) => explain::run(&args, globals),
         Command::Report(args) => report::run(&args, globals),

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hardrock::Result;
+use hardrock::mine::spec::{Metric, SourceSpec};
 use hardrock::mine::{self, MineSpec, RunOptions, flags};
 use hardrock::rows::RowFormat;
 
+use super::model_args::ModelArgs;
 use super::print;
 use crate::args::Globals;
 use crate::progress::Bar;
@@ -35,9 +37,14 @@ pub(crate) struct SearchArgs {
     /// Search only for the queries of this split [default: all queries]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Comma list of bm25, vectors, run:FILE [default: vectors where given, else bm25]
+    /// Comma list of bm25, dense, vectors, run:FILE [default: vectors or dense where given, else bm25]
     #[arg(long, value_name = "LIST")]
     source: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// How vectors compare: cosine or dot [default: cosine]
+    #[arg(long, value_name = "NAME", value_parser = super::mine::parse_metric)]
+    metric: Option<Metric>,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet)
     #[arg(long, value_name = "FILE", requires = "query_vectors")]
     corpus_vectors: Option<PathBuf>,
@@ -78,8 +85,19 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     spec.data.queries = args.queries.or_else(|| args.query_vectors.clone().filter(|_| nothing));
     spec.data.split = args.split;
     let vectors = args.corpus_vectors.as_deref().zip(args.query_vectors.as_deref());
-    let default = if vectors.is_some() { "vectors" } else { "bm25" };
-    spec.pool = flags::pools(args.source.as_deref().unwrap_or(default), vectors)?;
+    let dense = args.model.dense();
+    let given = flags::Given { vectors, model: dense.as_ref() };
+    // Which documents a model finds is asked for by naming the model; BM25's are not mixed in.
+    let default = if vectors.is_none() && dense.is_some() { "dense" } else { given.default_sources() };
+    spec.pool = flags::pools(args.source.as_deref().unwrap_or(default), given)?;
+    let metric = args.metric;
+    for pool in &mut spec.pool {
+        match &mut pool.source {
+            SourceSpec::Vectors(v) => v.metric = metric.unwrap_or(v.metric),
+            SourceSpec::Dense(d) => d.metric = metric.unwrap_or(d.metric),
+            _ => {}
+        }
+    }
     spec.pool.iter_mut().for_each(|p| p.depth = args.top_k);
     spec.judge.score_by = args.score_by;
     spec.write.path = args.output;

@@ -13,18 +13,21 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod eight;
+pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pack;
 mod plain;
 #[cfg(test)]
 mod plain_eight;
+mod product;
 mod topk;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
 pub(crate) use eight::{Eight, tile as eight_tile};
 pub(crate) use pack::{Panels, pack};
+pub(crate) use product::{OUTPUTS, Product, TOKENS, product};
 pub(crate) use topk::{Best, Scratch};
 
 /// Anchors in a tile: with [`DOCUMENTS`] they fill 24 of the 32 AVX-512 registers.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Progress;
 use super::budget::peak_memory;
+use super::dense::Encode;
 use super::plan::Plan;
 use super::prepare::with_job;
 use super::run::RunOptions;
@@ -64,6 +65,20 @@ pub struct SourceEstimate {
     pub rate: f64,
     /// Candidates per anchor in the sample.
     pub found: f64,
+    /// What must be encoded first; until then nothing else can be said of the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode: Option<EncodeEstimate>,
+}
+
+/// Texts without a vector.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct EncodeEstimate {
+    /// How many.
+    pub texts: u64,
+    /// Texts per second in the sample.
+    pub rate: f64,
+    /// Seconds that they will take at that rate.
+    pub seconds: f64,
 }
 
 /// Reads the data, builds the indexes, and tries every source and the judging on some anchors for about one second.
@@ -74,14 +89,22 @@ pub fn estimate(
     cancel: &AtomicBool,
 ) -> Result<Estimate> {
     let plan = Plan::new(spec)?;
-    with_job(&plan, options, progress, cancel, |job| {
+    with_job(&plan, options, Encode::Sample(SAMPLE), progress, cancel, |job| {
         let prepared_seconds = job.clock.total();
         let share = SAMPLE / (plan.spec.pool.len() + 1) as f64;
         let anchors = job.judged.len();
         let mut sources = Vec::new();
         let mut remaining_seconds = 0.0;
         let mut found_by_source = Vec::new();
-        for (pool, (name, source)) in plan.spec.pool.iter().zip(&job.judge.sources) {
+        for ((pool, (name, source)), outlook) in
+            plan.spec.pool.iter().zip(&job.judge.sources).zip(&job.outlooks)
+        {
+            let encode = outlook.map(|o| EncodeEstimate {
+                texts: o.missing,
+                rate: o.rate,
+                seconds: o.missing as f64 / o.rate.max(1e-9),
+            });
+            remaining_seconds += encode.map_or(0.0, |e| e.seconds);
             let start = Instant::now();
             let (mut done, mut found) = (0, 0);
             while done < anchors && (done == 0 || start.elapsed().as_secs_f64() < share) {
@@ -101,6 +124,7 @@ pub fn estimate(
                 exactness: source.exactness(),
                 rate,
                 found: found as f64 / done as f64,
+                encode,
             });
         }
         let start = Instant::now();
@@ -136,6 +160,14 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "data      {} anchors with positives, {} documents", self.anchors, self.documents)?;
         for s in &self.sources {
+            if let Some(e) = s.encode {
+                writeln!(
+                    f,
+                    "encode    {}: {} texts, in the sample {:.0} texts/s: {:.0} s; what was encoded is kept",
+                    s.name, e.texts, e.rate, e.seconds
+                )?;
+                continue;
+            }
             writeln!(
                 f,
                 "source    {}: {} per anchor ({}); in the sample {:.0} anchors/s, {:.1} found per anchor",

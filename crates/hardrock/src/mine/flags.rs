@@ -10,8 +10,8 @@ use hardrock_core::{FilterSpec, SelectorSpec};
 use hardrock_engine::index::TokenOptions;
 
 use super::spec::{
-    Bm25Spec, DEFAULT_DEPTH, FiltersSpec, Metric, MineSpec, PoolSpec, RunSpec, Shortfall, SourceSpec,
-    VectorsSpec,
+    Bm25Spec, DEFAULT_DEPTH, DenseSpec, FiltersSpec, Metric, MineSpec, PoolSpec, RunSpec, Shortfall,
+    SourceSpec, VectorsSpec,
 };
 use crate::presets::Overrides;
 use crate::{Error, Result};
@@ -292,7 +292,7 @@ pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
                 source: SourceSpec::Run(RunSpec { path }),
             });
         }
-        _ => return Err(unknown("source", name, &["bm25", "vectors", "run", "given", "random"])),
+        _ => return Err(unknown("source", name, &["bm25", "dense", "vectors", "run", "given", "random"])),
     };
     Ok(PoolSpec { name: name.to_owned(), depth, source })
 }
@@ -318,18 +318,51 @@ pub fn vectors_pool(corpus: &Path, queries: &Path) -> PoolSpec {
     }
 }
 
+/// What sources can be made of besides the texts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// Vectors of the corpus and of the queries.
+    pub vectors: Option<(&'a Path, &'a Path)>,
+    /// An encoder.
+    pub model: Option<&'a DenseSpec>,
+}
+
+impl Given<'_> {
+    /// The sources when none are named: the given vectors, a model beside BM25 (two views of the same texts), or BM25.
+    pub fn default_sources(&self) -> &'static str {
+        match (self.vectors.is_some(), self.model.is_some()) {
+            (true, true) => "vectors,dense",
+            (true, false) => "vectors",
+            (false, true) => "bm25,dense",
+            (false, false) => "bm25",
+        }
+    }
+}
+
 /// `--source LIST`.
-pub fn pools(list: &str, vectors: Option<(&Path, &Path)>) -> Result<Vec<PoolSpec>> {
+pub fn pools(list: &str, given: Given<'_>) -> Result<Vec<PoolSpec>> {
     let mut pools: Vec<PoolSpec> = Vec::new();
     for entry in list.split(',').map(str::trim).filter(|e| !e.is_empty()) {
-        let mut pool = match (entry, vectors) {
-            ("vectors", Some((corpus, queries))) => vectors_pool(corpus, queries),
-            ("vectors", None) => {
-                return Err(Error::usage(
-                    "--source vectors has no vectors",
-                    "add --corpus-vectors FILE --query-vectors FILE",
-                ));
-            }
+        let mut pool = match entry {
+            "vectors" => match given.vectors {
+                Some((corpus, queries)) => vectors_pool(corpus, queries),
+                None => {
+                    return Err(Error::usage(
+                        "--source vectors has no vectors",
+                        "add --corpus-vectors FILE --query-vectors FILE",
+                    ));
+                }
+            },
+            "dense" => match given.model {
+                Some(dense) => PoolSpec {
+                    name: "dense".to_owned(),
+                    depth: DEFAULT_DEPTH,
+                    source: SourceSpec::Dense(dense.clone()),
+                },
+                None => {
+                    return Err(Error::usage("--source dense has no model", "add --model FOLDER"));
+                }
+            },
             _ => self::pool(entry, DEFAULT_DEPTH)?,
         };
         // Two run files of one name in different folders are still two sources.
@@ -421,15 +454,15 @@ mod tests {
     fn mistakes_name_the_nearest_word_or_an_example() {
         let help = |e: Error| e.help().unwrap_or_default();
         assert_eq!(help(selector("wieghted:2").unwrap_err()), "did you mean `weighted`?");
-        assert_eq!(help(pools("bm52", None).unwrap_err()), "did you mean `bm25`?");
+        assert_eq!(help(pools("bm52", Given::default()).unwrap_err()), "did you mean `bm25`?");
         assert!(help(selector("mix:bm25").unwrap_err()).contains("mix:bm25=2"));
-        assert!(help(pools("vectors", None).unwrap_err()).contains("--corpus-vectors"));
+        assert!(help(pools("vectors", Given::default()).unwrap_err()).contains("--corpus-vectors"));
         assert!(selector("top:3").is_err() && selector("weighted:x").is_err());
     }
 
     #[test]
     fn run_files_of_one_name_are_two_sources() {
-        let pools = pools("run:a/BM25_top.trec.gz,run:b/bm25-top.run", None).unwrap();
+        let pools = pools("run:a/BM25_top.trec.gz,run:b/bm25-top.run", Given::default()).unwrap();
         let names: Vec<_> = pools.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["bm25-top", "bm25-top-2"]);
     }

@@ -6,6 +6,7 @@
 mod budget;
 mod chunks;
 pub mod command;
+mod dense;
 pub mod estimate;
 mod facts;
 pub mod flags;

@@ -151,8 +151,8 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
         name => matches!(name, "text" | "near" | "family" | "command"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
-    let bm25 = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_));
-    let source = spec.pool.iter().find(bm25).map(|p| format!("the source `{}`", p.name));
+    let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
+    let source = spec.pool.iter().find(by_texts).map(|p| format!("the source `{}`", p.name));
     match filter.or(source) {
         Some(what) => Err(Error::usage(
             format!("{what} reads texts, but this data has ids only"),
@@ -222,9 +222,13 @@ fn check_sides(spec: &MineSpec) -> Result<()> {
         }
         Ok(())
     };
-    let vectors = spec.pool.iter().any(|p| matches!(p.source, SourceSpec::Vectors(_)));
+    let vectors = spec.pool.iter().any(|p| p.source.is_dense());
     let by_vectors = spec.judge.kin_by == KinBy::Vectors;
-    needs("kin", !by_vectors || vectors, "--kin-by vectors needs --corpus-vectors and --query-vectors")?;
+    needs(
+        "kin",
+        !by_vectors || vectors,
+        "--kin-by vectors needs --model, or --corpus-vectors and --query-vectors",
+    )?;
     if let Some(p) = agree_more_than(spec) {
         return Err(Error::usage(
             format!("the filter `agree` asks for {p} sources, but there are {}", spec.pool.len()),
@@ -247,7 +251,7 @@ fn scores_all(spec: &MineSpec, score_by: ScoreBy) -> bool {
         ScoreBy::Rrf => true,
         ScoreBy::Source(s) => {
             let source = spec.pool.get(s).map(|p| &p.source);
-            matches!(source, Some(SourceSpec::Bm25(_) | SourceSpec::Vectors(_)))
+            source.is_some_and(|s| s.is_dense() || matches!(s, SourceSpec::Bm25(_)))
         }
     }
 }
@@ -261,7 +265,7 @@ fn agree_more_than(spec: &MineSpec) -> Option<usize> {
 }
 
 fn score_by(spec: &MineSpec) -> Result<ScoreBy> {
-    let dense = |p: &PoolSpec| matches!(p.source, SourceSpec::Vectors(_));
+    let dense = |p: &PoolSpec| p.source.is_dense();
     let scored = |p: &PoolSpec| !matches!(p.source, SourceSpec::Random {});
     let find = |test: &dyn Fn(&PoolSpec) -> bool| spec.pool.iter().position(test);
     match spec.judge.score_by.as_deref() {

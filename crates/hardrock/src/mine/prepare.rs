@@ -11,16 +11,18 @@ use hardrock_engine::index::TfIdf;
 
 use super::budget::Budget;
 use super::command::Program;
+use super::dense::{self, Encode, Models, Pair};
 use super::facts::{catalogues, known_positives};
 use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
 use super::plan::Plan;
 use super::run::RunOptions;
-use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec, VectorsSpec};
+use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec};
 use super::{Progress, taxonomy};
+use crate::embed::Outlook;
 use crate::read::{self, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
 use crate::sources::{
-    Bm25Source, GivenSource, Lexical, RandomSource, RunSource, Source, Vectors, VectorsLikeness,
+    Bm25Source, GivenSource, Lexical, PendingSource, RandomSource, RunSource, Source, VectorsLikeness,
     VectorsSource,
 };
 use crate::store::{Key, Stage, Store};
@@ -43,6 +45,8 @@ pub(super) struct Job<'a> {
     pub(super) judged_stage: Stage,
     pub(super) inputs: BTreeMap<String, String>,
     pub(super) notices: BTreeMap<String, u64>,
+    /// Per pool: what is still to be encoded.
+    pub(super) outlooks: Vec<Option<Outlook>>,
     pub(super) clock: &'a Clock,
 }
 
@@ -79,23 +83,22 @@ impl Clock {
 
 /// Where a run keeps its work.
 pub(super) fn work_folder(plan: &Plan, options: &RunOptions) -> PathBuf {
-    options.work.clone().unwrap_or_else(|| {
-        let beside = plan.spec.write.path.parent().filter(|p| !p.as_os_str().is_empty());
-        beside.unwrap_or(Path::new(".")).join(".hardrock")
-    })
+    Store::beside(options.work.as_deref(), &plan.spec.write.path)
 }
 
 /// Opens the job and hands it to `work`.
 pub(super) fn with_job<T>(
     plan: &Plan,
     options: &RunOptions,
+    encode: Encode,
     progress: &dyn Progress,
     cancel: &AtomicBool,
     work: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
     let clock = Clock::new();
     let store = Store::open(&work_folder(plan, options))?;
-    let inputs = hash_inputs(plan, progress, cancel)?;
+    let models = dense::open_models(plan)?;
+    let inputs = hash_inputs(plan, &models, progress, cancel)?;
     clock.lap("hash inputs");
 
     let group = plan.group().map(|g| ColumnSpec { name: g.column.clone(), kind: ColumnKind::Label });
@@ -125,11 +128,15 @@ pub(super) fn with_job<T>(
     }
     let anchor_ids = (0..dataset.anchors.len() as u32).map(|a| dataset.anchors.id(a));
     let keys: Vec<u64> = anchor_ids.map(draw_key).collect();
+    let side = dense::Side { dataset: &dataset, judged: &judged, store: &store, read_key: &read_key };
+    let vectors = side.open(plan, &models, encode, &mut notices, progress, cancel)?;
+    // Their weights are not needed any more and large.
+    drop(models);
+    clock.lap("vectors");
     let budget = Budget::new(options.memory, dataset.memory(), plan.spec.pool.len() as u64)?;
 
     let lexicals = open_lexicals(plan, &dataset, &store, &read_key, options.fresh, progress, cancel)?;
     clock.lap("terms");
-    let vectors = open_vectors(plan, &dataset, &store, &read_key)?;
     let mut sources: Vec<(String, Box<dyn Source + '_>)> = Vec::new();
     for (pool, vectors) in plan.spec.pool.iter().zip(&vectors) {
         let source: Box<dyn Source + '_> = match &pool.source {
@@ -140,11 +147,12 @@ pub(super) fn with_job<T>(
                 &dataset.anchors,
                 &judged,
             )?),
-            SourceSpec::Vectors(_) => {
-                let (documents, queries) =
-                    vectors.as_ref().ok_or_else(|| Error::usage("vectors are not open", ""))?;
-                Box::new(VectorsSource::new(documents, queries, &judged, budget.index as usize, cancel)?)
-            }
+            SourceSpec::Vectors(_) | SourceSpec::Dense(_) => match vectors.ready() {
+                Some([documents, queries]) => {
+                    Box::new(VectorsSource::new(documents, queries, &judged, budget.index as usize, cancel)?)
+                }
+                None => Box::new(PendingSource),
+            },
             SourceSpec::Run(run) => {
                 let run = read::trec::read_run(&run.path)?;
                 let source = RunSource::new(&run, &dataset.anchors, &dataset.items, &judged);
@@ -236,6 +244,7 @@ pub(super) fn with_job<T>(
         judged_stage,
         inputs,
         notices,
+        outlooks: vectors.iter().map(Pair::pending).collect(),
         clock: &clock,
     })
 }
@@ -253,36 +262,41 @@ fn judged_files(plan: &Plan) -> Vec<PathBuf> {
     taxonomy.into_iter().chain(program).collect()
 }
 
-/// The files of given embeddings, without the `#NAME` of an array in them.
-fn vector_files(v: &VectorsSpec) -> Vec<PathBuf> {
-    let with_ids = |p: &PathBuf| [Some(read::vectors::file_of(p)), read::vectors::ids_file(p)];
-    [&v.corpus, &v.queries].into_iter().flat_map(with_ids).flatten().collect()
-}
-
 /// The hashes of some of the inputs, in the files' order.
 fn hashes_of(inputs: &BTreeMap<String, String>, files: &[PathBuf]) -> Vec<Option<String>> {
     files.iter().map(|f| inputs.get(&f.display().to_string()).cloned()).collect()
 }
 
-/// BLAKE3 of every input file.
+/// The files that a source reads.
+fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
+    match source {
+        SourceSpec::Vectors(v) => dense::files(v),
+        SourceSpec::Dense(dense) => vec![PathBuf::from(&dense.model)],
+        SourceSpec::Run(run) => vec![run.path.clone()],
+        SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => Vec::new(),
+    }
+}
+
+/// BLAKE3 of every input file, and the fingerprint of every model.
 fn hash_inputs(
     plan: &Plan,
+    models: &Models,
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<BTreeMap<String, String>> {
     let mut files = plan.spec.data.files()?;
-    for pool in &plan.spec.pool {
-        match &pool.source {
-            SourceSpec::Vectors(v) => {
-                files.extend(vector_files(v));
+    let mut hashes = BTreeMap::new();
+    for (pool, model) in plan.spec.pool.iter().zip(models) {
+        match (&pool.source, model) {
+            // A model is many files and says itself what of them counts.
+            (SourceSpec::Dense(dense), Some(model)) => {
+                hashes.insert(dense.model.clone(), model.fingerprint().to_owned());
             }
-            SourceSpec::Run(run) => files.push(run.path.clone()),
-            SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => {}
+            (source, _) => files.extend(pool_files(source)),
         }
     }
     files.extend(judged_files(plan));
     progress.stage("hash inputs", files.len() as u64, "files");
-    let mut hashes = BTreeMap::new();
     for file in files {
         check(cancel)?;
         let hash = input::content_hash(&file)?;
@@ -360,28 +374,6 @@ fn lexical<'a>(lexicals: &'a [Lexical], bm25: &Bm25Spec) -> Result<&'a Lexical> 
     found.ok_or_else(|| Error::usage("the index of a BM25 pool is not open", ""))
 }
 
-/// Documents' and queries' vectors of one pool; `None` for a pool of another kind.
-type Pair = Option<(Vectors, Vectors)>;
-
-fn open_vectors(plan: &Plan, dataset: &Dataset, store: &Store, read_key: &Key) -> Result<Vec<Pair>> {
-    let mut out = Vec::new();
-    for pool in &plan.spec.pool {
-        let SourceSpec::Vectors(spec) = &pool.source else {
-            out.push(None);
-            continue;
-        };
-        let key = Key::new("vectors").with("read", read_key.hex()).with_json("pool", spec)?;
-        let stage = store.stage("vectors", &key)?;
-        let open = |path: &Path, table, side| {
-            crate::sources::open_vectors(path, table, side, spec.metric, stage.folder())
-        };
-        let documents = open(&spec.corpus, &dataset.items, "documents")?;
-        let queries = open(&spec.queries, &dataset.anchors, "queries")?;
-        out.push(Some((documents, queries)));
-    }
-    Ok(out)
-}
-
 fn open_likeness<'a>(
     plan: &Plan,
     lexicals: &[Lexical],
@@ -392,10 +384,9 @@ fn open_likeness<'a>(
         return Ok(None);
     }
     if plan.spec.judge.kin_by == KinBy::Vectors {
-        let pair = vectors.iter().flatten().next();
-        let (documents, _) =
-            pair.ok_or_else(|| Error::usage("--kin-by vectors needs a vectors source", ""))?;
-        return Ok(Some(Box::new(VectorsLikeness { documents })));
+        // A plan may come before the vectors.
+        let ready = vectors.iter().find_map(Pair::ready);
+        return Ok(ready.map(|[documents, _]| Box::new(VectorsLikeness { documents }) as Box<dyn Likeness>));
     }
     let lexical = lexicals.first().ok_or_else(|| Error::usage("the terms are not open", ""))?;
     let watch = hardrock_engine::index::Watch { cancel: Some(cancel), progress: None };
@@ -421,11 +412,7 @@ fn stages(
     judge_key = judge_key.with_json("files", &hashes_of(inputs, &judged_files(plan)))?;
     let mut pools = Vec::new();
     for pool in &spec.pool {
-        let files = match &pool.source {
-            SourceSpec::Vectors(v) => vector_files(v),
-            SourceSpec::Run(run) => vec![run.path.clone()],
-            SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => Vec::new(),
-        };
+        let files = pool_files(&pool.source);
         let mut key = Key::new("pool")
             .with("read", read_key.hex())
             .with_json("source", &pool.source)?

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::chunks::{load_judged, load_proposals, save_judged, save_proposals};
+use super::dense::Encode;
 use super::judge::Judged;
 use super::plan::Plan;
 use super::prepare::{Job, check, with_job};
@@ -64,7 +65,7 @@ pub(super) fn run_plan(
     cancel: &AtomicBool,
 ) -> Result<Outcome> {
     let replace = write::may_replace(plan, options)?;
-    with_job(plan, options, progress, cancel, |job| {
+    with_job(plan, options, Encode::All, progress, cancel, |job| {
         let mut reused = 0;
         for pool in 0..job.pools.len() {
             reused += propose(job, pool, options.fresh, progress, cancel)?;

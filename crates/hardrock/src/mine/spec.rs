@@ -58,12 +58,21 @@ pub enum SourceSpec {
     Bm25(Bm25Spec),
     /// Exact nearest neighbours among given embeddings.
     Vectors(VectorsSpec),
+    /// Exact nearest neighbours among the vectors that a model makes of the texts.
+    Dense(DenseSpec),
     /// A TREC run made elsewhere.
     Run(RunSpec),
     /// The negatives that the input file already has.
     Given {},
     /// Documents drawn uniformly from the corpus.
     Random {},
+}
+
+impl SourceSpec {
+    /// Whether candidates are neighbours among vectors.
+    pub fn is_dense(&self) -> bool {
+        matches!(self, Self::Vectors(_) | Self::Dense(_))
+    }
 }
 
 /// BM25's parameters.
@@ -84,6 +93,29 @@ pub struct VectorsSpec {
     pub corpus: PathBuf,
     /// Vectors of the queries.
     pub queries: PathBuf,
+    /// How two vectors compare.
+    #[serde(default)]
+    pub metric: Metric,
+}
+
+/// An encoder and how it reads texts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseSpec {
+    /// A model folder, a hub id or the address of a server.
+    pub model: String,
+    /// Stands before an anchor; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_query: Option<String>,
+    /// Stands before a document; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_passage: Option<String>,
+    /// Tokens that are read of a text; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
+    /// Columns that are kept of a vector (Matryoshka); none = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate_dim: Option<usize>,
     /// How two vectors compare.
     #[serde(default)]
     pub metric: Metric,

@@ -1,8 +1,17 @@
 //! Models: from a folder, a hub id or an address to vectors of texts.
 
+mod embedder;
+mod folder;
+mod modules;
+mod open;
+mod static_model;
+mod tokenizer;
+mod weights;
+
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,14 +22,74 @@ pub struct Prompts {
     pub passage: String,
 }
 
+/// Prompts that a person gives; `None` leaves the choice to the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Before an anchor.
+    pub query: Option<String>,
+    /// Before a document.
+    pub passage: Option<String>,
+}
+
+/// What a person says about a model; the default leaves everything to the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// Prompts instead of the model's.
+    pub prompts: Roles,
+    /// Longest text in tokens, special tokens included, instead of the model's.
+    pub max_length: Option<usize>,
+    /// The first so many columns, for models that were trained for it (Matryoshka); normalised again where the
+    /// model normalises.
+    pub truncate_dim: Option<usize>,
+}
+
+/// What was loaded, as a manifest records it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Card {
+    /// As it was asked for.
+    pub id: String,
+    /// The commit, where the model came from a hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// `model2vec`, `static`, or the `model_type` of a transformer.
+    pub architecture: String,
+    /// Columns of a vector.
+    pub dim: usize,
+    /// Longest text in tokens; longer ones are cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
+    /// How the vectors of tokens become one.
+    pub pooling: String,
+    /// Whether vectors have unit length.
+    pub normalised: bool,
+    /// How the model's makers compare vectors: `cosine`, `dot` …, where they say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<String>,
+    /// Numbers that the model computes with.
+    pub precision: &'static str,
+    /// See [`Embedder::fingerprint`].
+    pub fingerprint: String,
+    /// What a person should know about how the folder was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
 /// A model as mining uses it: texts in, vectors out.
 pub trait Embedder: Send + Sync {
+    /// What was loaded.
+    fn card(&self) -> &Card;
+
     /// Columns of a vector.
-    fn dim(&self) -> usize;
+    fn dim(&self) -> usize {
+        self.card().dim
+    }
 
     /// Names everything that decides the vectors (weights, tokenizer, pooling, length, precision), as hex: equal
     /// fingerprints give equal vectors for equal texts.
-    fn fingerprint(&self) -> &str;
+    fn fingerprint(&self) -> &str {
+        &self.card().fingerprint
+    }
 
     /// The prompts that the model asks for.
     fn prompts(&self) -> &Prompts;
@@ -31,4 +100,22 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// The model's own, or [`crate::Error::Interrupted`] soon after `cancel` is set.
     fn encode(&self, texts: &[&str], out: &mut [f32], cancel: &AtomicBool) -> Result<()>;
+}
+
+/// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec.
+///
+/// # Errors
+/// [`Error::Usage`] for a name that leads nowhere or options that the model cannot follow; [`Error::Input`] for a
+/// folder that cannot be read or is not supported, with what would work.
+pub fn open(spec: &str, options: &ModelOptions) -> Result<Box<dyn Embedder>> {
+    let path = Path::new(spec);
+    if path.is_dir() {
+        return open::folder(spec, path, options);
+    }
+    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec";
+    Err(if path.exists() {
+        Error::usage(format!("the model `{spec}` is a file"), layouts)
+    } else {
+        Error::usage(format!("there is no model `{spec}`"), layouts)
+    })
 }

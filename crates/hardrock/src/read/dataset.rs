@@ -1,7 +1,7 @@
 //! A loaded data set: who the anchors are, what the documents are, who belongs to whom.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bad_rows::BadRows;
@@ -12,7 +12,7 @@ use super::notice::{self, Notices};
 use super::record::nearest_field;
 use super::spec::{DataSpec, Shape};
 use super::table::{Table, TableBuilder};
-use super::{from_rows, judged, texts};
+use super::{OnBadRow, from_rows, judged, texts};
 use crate::{Error, Result};
 
 /// Everything that mining knows about its data. Ids are strings outside and dense numbers inside; texts lie on the disk.
@@ -72,6 +72,30 @@ impl Dataset {
     pub fn positives(&self, anchor: u32) -> impl Iterator<Item = u32> + '_ {
         self.judgements.positives(anchor, self.level)
     }
+}
+
+/// Loads one table alone: the records of a corpus (with titles) or of a file of queries. Answers what the readers noticed
+/// as well.
+///
+/// # Errors
+/// As [`Dataset::load`].
+pub fn load_table(
+    files: &[PathBuf],
+    documents: bool,
+    on_bad_row: OnBadRow,
+    options: &LoadOptions<'_>,
+) -> Result<(Table, BTreeMap<String, u64>)> {
+    let spec = DataSpec { on_bad_row, ..DataSpec::default() };
+    let mut assembly = Assembly::new(&spec, options, false)?;
+    let side = if documents { judged::Side::Items } else { judged::Side::Anchors };
+    judged::read_table(&mut assembly, files, side, None)?;
+    let Assembly { anchors, items, mut bad, mut notices, .. } = assembly;
+    notices.add(notice::SKIPPED, bad.finish()?);
+    let table = if documents { items } else { anchors };
+    if table.len() == 0 {
+        return Err(Error::usage("there is no text in the data", "check that this is the right file"));
+    }
+    Ok((table.finish(&[], &[])?, notices.finish()))
 }
 
 /// A data set while it is read.

@@ -28,7 +28,7 @@ pub mod vectors;
 pub use bad_rows::{OnBadRow, Reject};
 pub use blob::Blob;
 pub use column::{Column, ColumnKind, ColumnSpec, time};
-pub use dataset::{Dataset, LoadOptions};
+pub use dataset::{Dataset, LoadOptions, load_table};
 pub use files::{data_files, find, locate};
 pub use ids::Ids;
 pub use input::{Compression, Input, Lines, content_hash, is_parquet, open};

@@ -8,7 +8,7 @@
 
 mod npy;
 mod parquet;
-mod safetensors;
+pub(crate) mod safetensors;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -23,20 +23,24 @@ use crate::{Error, Result};
 
 /// How a number lies in the file, little end first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Element {
+pub(crate) enum Element {
     F16,
     Bf16,
     F32,
     F64,
+    I8,
+    I32,
+    I64,
 }
 
 impl Element {
     /// Bytes of a number.
-    fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
+            Element::I8 => 1,
             Element::F16 | Element::Bf16 => 2,
-            Element::F32 => 4,
-            Element::F64 => 8,
+            Element::F32 | Element::I32 => 4,
+            Element::F64 | Element::I64 => 8,
         }
     }
 
@@ -52,7 +56,24 @@ impl Element {
             Element::Bf16 => each(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
             Element::F32 => each(bytes, out, f32::from_le_bytes),
             Element::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            Element::I8 => each(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
+            Element::I32 => each(bytes, out, |b| i32::from_le_bytes(b) as f32),
+            Element::I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f32),
         }
+    }
+
+    /// Reads numbers that lie together, from byte `at`; `out` says how many.
+    pub(crate) fn read(self, file: &File, path: &Path, mut at: u64, out: &mut [f32]) -> Result<()> {
+        /// Bytes read at once, so that decoding finds them in the cache.
+        const PIECE: usize = 1 << 16;
+        let mut bytes = vec![0u8; PIECE.min(out.len() * self.size())];
+        for out in out.chunks_mut(PIECE / self.size()) {
+            let bytes = &mut bytes[..out.len() * self.size()];
+            file.read_exact_at(bytes, at).map_err(Error::io("read", path))?;
+            self.decode(bytes, out);
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 }
 
@@ -244,18 +265,8 @@ impl VectorFile {
     }
 
     /// Reads numbers that lie together.
-    fn run(&self, mut at: u64, out: &mut [f32]) -> Result<()> {
-        /// Bytes read at once, so that decoding finds them in the cache.
-        const PIECE: usize = 1 << 16;
-        let size = self.layout.element.size();
-        let mut bytes = vec![0u8; PIECE.min(out.len() * size)];
-        for out in out.chunks_mut(PIECE / size) {
-            let bytes = &mut bytes[..out.len() * size];
-            self.file.read_exact_at(bytes, at).map_err(Error::io("read", &self.path))?;
-            self.layout.element.decode(bytes, out);
-            at += bytes.len() as u64;
-        }
-        Ok(())
+    fn run(&self, at: u64, out: &mut [f32]) -> Result<()> {
+        self.layout.element.read(&self.file, &self.path, at, out)
     }
 }
 
@@ -274,14 +285,15 @@ impl Rows for VectorFile {
 }
 
 /// A file being opened.
-struct Source<'a> {
-    path: &'a Path,
-    file: &'a File,
-    length: u64,
+pub(crate) struct Source<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) file: &'a File,
+    /// In bytes.
+    pub(crate) length: u64,
 }
 
 impl Source<'_> {
-    fn error(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
+    pub(crate) fn error(&self, problem: impl Into<String>, help: impl Into<String>) -> Error {
         Error::input(self.path, None, problem, help)
     }
 

@@ -4,6 +4,7 @@
 
 mod bm25;
 mod given;
+mod pending;
 mod random;
 mod run;
 mod vectors;
@@ -19,9 +20,11 @@ use crate::read::Table;
 pub(crate) use bm25::with_rows;
 pub use bm25::{Bm25Source, Lexical, TableTexts};
 pub use given::GivenSource;
+pub use pending::PendingSource;
 pub use random::RandomSource;
 pub(crate) use random::draw;
 pub use run::RunSource;
+pub(crate) use vectors::NO_ROW;
 pub use vectors::{Vectors, VectorsLikeness, VectorsSource, open_vectors};
 
 /// Proposes candidates, and scores pairs where it can.

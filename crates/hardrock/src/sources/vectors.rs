@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hardrock_core::{AnchorId, ItemId, Likeness};
@@ -9,8 +10,10 @@ use hardrock_engine::index::Neighbours;
 use hardrock_engine::index::flat::{Flat, Watch};
 use hardrock_engine::index::rows::{Result as RowsResult, Rows, normalise};
 use hardrock_engine::kernel::{Isa, dots};
+use rayon::prelude::*;
 
 use super::Source;
+use crate::embed::CachedRows;
 use crate::mine::spec::Metric;
 use crate::read::Table;
 use crate::read::vectors::VectorFile;
@@ -18,11 +21,40 @@ use crate::{Error, Result};
 
 /// The vectors of a table, brought into the table's order and ready for inner products.
 pub struct Vectors {
-    file: VectorFile,
-    /// Row in the file of each record; none = the same order.
+    rows: Arc<dyn Rows + Send + Sync>,
+    /// Row of each record; none = the same order.
     order: Option<Vec<u32>>,
     records: usize,
     metric: Metric,
+}
+
+/// Stands in an order for a record without a vector, which nobody may ask for.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
+impl Vectors {
+    /// Vectors as a model made them, `order[i]` the row of record `i`.
+    pub fn cached(rows: Arc<CachedRows>, order: Vec<u32>) -> Self {
+        Self { rows, records: order.len(), order: Some(order), metric: Metric::Dot }
+    }
+
+    /// The same vectors, compared otherwise.
+    #[must_use]
+    pub fn compared_by(self, metric: Metric) -> Self {
+        Self { metric, ..self }
+    }
+
+    /// How many records have a vector that is all zero.
+    pub fn zeros(&self) -> Result<u64> {
+        /// Rows that a task reads.
+        const PIECE: usize = 1024;
+        let dim = self.dim();
+        let count = |start: usize| -> Result<u64> {
+            let mut values = vec![0.0; PIECE.min(self.records - start) * dim];
+            self.read(start, &mut values)?;
+            Ok(values.chunks(dim).filter(|row| row.iter().all(|&x| x == 0.0)).count() as u64)
+        };
+        (0..self.records).into_par_iter().step_by(PIECE).map(count).sum()
+    }
 }
 
 /// Opens the vectors of a table: by id where the file has ids, else by the rows of the file that the table was read from.
@@ -58,7 +90,7 @@ pub fn open_vectors(path: &Path, table: &Table, side: &str, metric: Metric, work
             ));
         }
     };
-    Ok(Vectors { file, order, records, metric })
+    Ok(Vectors { rows: Arc::new(file), order, records, metric })
 }
 
 impl Rows for Vectors {
@@ -67,16 +99,24 @@ impl Rows for Vectors {
     }
 
     fn dim(&self) -> usize {
-        self.file.dim()
+        self.rows.dim()
     }
 
     fn read(&self, start: usize, out: &mut [f32]) -> RowsResult<()> {
         let dim = self.dim();
         match &self.order {
-            None => self.file.read(start, out)?,
+            None => self.rows.read(start, out)?,
             Some(order) => {
-                for (row, out) in order[start..].iter().zip(out.chunks_mut(dim)) {
-                    self.file.read(*row as usize, out)?;
+                let order = &order[start..start + out.len() / dim];
+                // Rows that lie together are read together.
+                let mut rest = &mut *out;
+                for run in order.chunk_by(|a, b| a.checked_add(1) == Some(*b)) {
+                    let (piece, tail) = std::mem::take(&mut rest).split_at_mut(run.len() * dim);
+                    match run[0] {
+                        NO_ROW => piece.fill(0.0),
+                        first => self.rows.read(first as usize, piece)?,
+                    }
+                    rest = tail;
                 }
             }
         }

@@ -7,30 +7,79 @@ use std::collections::BTreeMap;
 use super::{Element, Layout, Source};
 use crate::Result;
 
+/// What to do about a header that cannot be read.
+const AGAIN: &str = "save the tensor again with safetensors";
+
 /// What the header says of one tensor.
-#[derive(serde::Deserialize)]
-struct Tensor {
-    dtype: String,
-    shape: Vec<usize>,
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Entry {
+    /// Type of its numbers, as the format names it: `F32`, `BF16` ….
+    pub(crate) dtype: String,
+    /// Lengths of the axes, outermost first.
+    pub(crate) shape: Vec<usize>,
+    /// First byte and the one after the last, from the first number of the file.
     data_offsets: [u64; 2],
+}
+
+impl Entry {
+    /// The type of its numbers, if it is one of those that become f32.
+    pub(crate) fn element(&self) -> Option<Element> {
+        Some(match self.dtype.as_str() {
+            "F16" => Element::F16,
+            "BF16" => Element::Bf16,
+            "F32" => Element::F32,
+            "F64" => Element::F64,
+            "I8" => Element::I8,
+            "I32" => Element::I32,
+            "I64" => Element::I64,
+            _ => return None,
+        })
+    }
+
+    /// Its numbers, if they fill exactly their bytes and a memory could hold them.
+    pub(crate) fn count(&self, element: Element) -> Option<usize> {
+        let count = self.shape.iter().try_fold(1usize, |all, &axis| all.checked_mul(axis))?;
+        let bytes = (count as u64).checked_mul(element.size() as u64)?;
+        (self.data_offsets[1].checked_sub(self.data_offsets[0]) == Some(bytes)).then_some(count)
+    }
+}
+
+/// The tensors of a file by name, and where its numbers begin.
+pub(crate) struct Header {
+    pub(crate) tensors: BTreeMap<String, Entry>,
+    start: u64,
+}
+
+impl Header {
+    /// Reads and parses the header; nothing of what it promises is checked yet.
+    pub(crate) fn read(source: &Source<'_>) -> Result<Self> {
+        let length = source.header(0, 8)?;
+        let length = u64::from_le_bytes(std::array::from_fn(|i| length[i]));
+        let header = source.header(8, length)?;
+        let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
+            .map_err(|e| source.error(format!("safetensors header: {e}"), AGAIN))?;
+        let mut tensors = BTreeMap::new();
+        for (key, value) in header {
+            if key != "__metadata__" {
+                let tensor: Entry = serde_json::from_value(value)
+                    .map_err(|e| source.error(format!("safetensors header, tensor `{key}`: {e}"), AGAIN))?;
+                tensors.insert(key, tensor);
+            }
+        }
+        Ok(Self { tensors, start: 8 + length })
+    }
+
+    /// The file's byte where the tensor begins, and the one after it; at the end of all files if it promises more
+    /// than a file can hold.
+    pub(crate) fn bytes(&self, entry: &Entry) -> [u64; 2] {
+        entry.data_offsets.map(|at| at.checked_add(self.start).unwrap_or(u64::MAX))
+    }
 }
 
 /// The layout of the tensor `name`, or of the only one with two axes.
 pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> {
-    let length = source.header(0, 8)?;
-    let length = u64::from_le_bytes(std::array::from_fn(|i| length[i]));
-    let header = source.header(8, length)?;
-    let again = "save the tensor again with safetensors";
-    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
-        .map_err(|e| source.error(format!("safetensors header: {e}"), again))?;
-    let mut tensors = BTreeMap::new();
-    for (key, value) in header {
-        if key != "__metadata__" {
-            let tensor: Tensor = serde_json::from_value(value)
-                .map_err(|e| source.error(format!("safetensors header, tensor `{key}`: {e}"), again))?;
-            tensors.insert(key, tensor);
-        }
-    }
+    let header = Header::read(source)?;
+    let tensors = &header.tensors;
     let names = tensors.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let mut fitting = tensors.iter().filter(|(key, tensor)| match name {
         Some(name) => *key == name,
@@ -48,13 +97,11 @@ pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> 
             return Err(source.error(problem, "name one: FILE#TENSOR"));
         }
     };
-    let element = match tensor.dtype.as_str() {
-        "F16" => Element::F16,
-        "BF16" => Element::Bf16,
-        "F32" => Element::F32,
-        "F64" => Element::F64,
-        other => {
-            let problem = format!("tensor `{key}` has type {other}; known are F16, BF16, F32 and F64");
+    let element = match tensor.element() {
+        Some(element @ (Element::F16 | Element::Bf16 | Element::F32 | Element::F64)) => element,
+        _ => {
+            let problem =
+                format!("tensor `{key}` has type {}; known are F16, BF16, F32 and F64", tensor.dtype);
             return Err(source.error(problem, "save it as F32"));
         }
     };
@@ -63,12 +110,11 @@ pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> 
             format!("tensor `{key}` has shape {:?}; vectors have two axes, [rows, dimensions]", tensor.shape);
         return Err(source.error(problem, "save one row per record"));
     };
-    let [from, to] = tensor.data_offsets;
-    let offset = from.checked_add(8 + length);
-    let layout = Layout { offset: offset.unwrap_or(u64::MAX), rows, dim, element, fortran: false };
-    if to.checked_sub(from) != layout.bytes() {
+    if tensor.count(element).is_none() {
+        let [from, to] = tensor.data_offsets;
         let problem = format!("tensor `{key}` of shape [{rows}, {dim}] does not fill its bytes {from}..{to}");
-        return Err(source.error(problem, again));
+        return Err(source.error(problem, AGAIN));
     }
-    Ok(layout)
+    let [offset, _] = header.bytes(tensor);
+    Ok(Layout { offset, rows, dim, element, fortran: false })
 }

@@ -61,6 +61,7 @@ fn bytes_of(values: &[f32], element: Element) -> Vec<u8> {
         Element::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
         Element::F32 => x.to_le_bytes().to_vec(),
         Element::F64 => f64::from(x).to_le_bytes().to_vec(),
+        Element::I8 | Element::I32 | Element::I64 => panic!("vectors are no whole numbers"),
     };
     values.iter().flat_map(each).collect()
 }
