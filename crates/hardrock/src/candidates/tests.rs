@@ -122,6 +122,7 @@ fn expected(block: &Block, selection: &Selection, r: usize) -> Vec<CandidateRow>
         evidence: vec![SourceEvidence::default(); 2],
         drop: None,
         pick: None,
+        signals: Vec::new(),
     });
     let candidates = (0..row.len()).map(|i| {
         let pick = selection.row(r).iter().position(|&p| p == i).map(|p| p as u32);

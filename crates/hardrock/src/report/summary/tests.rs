@@ -38,6 +38,7 @@ fn row(
             against: Some("p".into()),
         }),
         pick: (fate == 's').then_some(0),
+        signals: Vec::new(),
     }
 }
 
