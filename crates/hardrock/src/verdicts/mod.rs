@@ -4,9 +4,9 @@
 //! annotation records; [`queue`] says which pair to judge next; [`judges`] are those that answer without a person.
 
 pub mod files;
-//judges
+pub mod judges;
 pub mod plan;
-//queue
+pub mod queue;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -97,6 +97,12 @@ pub fn fingerprint(path: &Path) -> Result<String> {
         hasher.update(text(serde_json::to_string(&Store::open(path)?.plans()?))?.as_bytes());
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_secs())
 }
 
 /// How often two judges, or one judge twice, agreed on a pair.
