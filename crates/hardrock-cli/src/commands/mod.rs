@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod convert;
 mod embed;
 mod eval;
@@ -26,6 +27,7 @@ use crate::args::Globals;
 pub(crate) enum Command {
     Mine(Box<mine::MineArgs>),
     Search(Box<search::SearchArgs>),
+    Bench(bench::BenchArgs),
     Embed(Box<embed::EmbedArgs>),
     Eval(Box<eval::EvalArgs>),
     Explain(explain::ExplainArgs),
@@ -42,6 +44,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
     match command {
         Command::Mine(args) => mine::run(*args, globals),
         Command::Search(args) => search::run(*args, globals),
+        Command::Bench(args) => bench::run(&args, globals),
         Command::Embed(args) => embed::run(*args, globals),
         Command::Eval(args) => eval::run(*args, globals),
         Command::Explain(args) => explain::run(&args, globals),

@@ -19,6 +19,8 @@ pub struct Plan {
     pub format: RowFormat,
     /// Anchors without positives are taken as well: a search needs no labels.
     pub all_anchors: bool,
+    /// One positive of each anchor with several is hidden, to see what would become of it.
+    pub hide: bool,
 }
 
 /// Lower-case letters, digits and `-`: what can stand in a column name.
@@ -89,7 +91,7 @@ impl Plan {
             ));
         }
         spec.write.scores.get_or_insert(scores_all(&spec, score_by) && !is_shape(format));
-        Ok(Self { spec, score_by, format, all_anchors: false })
+        Ok(Self { spec, score_by, format, all_anchors: false, hide: false })
     }
 
     /// The filters, in the order in which they run.

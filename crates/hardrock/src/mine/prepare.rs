@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hardrock_core::{AnchorId, Facts, Likeness, Outside, Overlap, Taxonomy};
+use hardrock_core::{AnchorId, Facts, ItemId, Likeness, Outside, Overlap, Taxonomy};
 use hardrock_engine::index::TfIdf;
 
 use super::budget::Budget;
@@ -55,6 +55,8 @@ pub(super) struct Job<'a> {
     pub(super) verdicts: Verdicts,
     /// What a promise depends on, by name, the model left out.
     pub(super) fingerprint: BTreeMap<String, String>,
+    /// Positives that were hidden, by anchor.
+    pub(super) hidden: BTreeMap<AnchorId, ItemId>,
 }
 
 /// Wall seconds per stage.
@@ -118,7 +120,11 @@ pub(super) fn with_job<T>(
         .with_json("inputs", &hashes_of(&inputs, &data))?;
     let read_stage = store.stage("read", &read_key)?;
     progress.stage("read", 0, "records");
-    let dataset = open_dataset(plan, &columns, &read_stage, options.fresh, progress, cancel)?;
+    let mut dataset = open_dataset(plan, &columns, &read_stage, options.fresh, progress, cancel)?;
+    let hidden = match plan.hide {
+        true => super::bench::hide(&mut dataset, plan.spec.data.level, plan.spec.seed),
+        false => BTreeMap::new(),
+    };
     check(cancel)?;
     clock.lap("read");
     let mut notices = dataset.notices.clone();
@@ -270,6 +276,7 @@ pub(super) fn with_job<T>(
     };
     work(&Job {
         verdicts,
+        hidden,
         fingerprint: fingerprint(plan, &read_key, &pools)?,
         plan,
         dataset: &dataset,

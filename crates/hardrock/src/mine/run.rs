@@ -101,7 +101,7 @@ pub(super) fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
 }
 
 /// Fills one pool's stage; returns how many chunks were there already.
-fn propose(
+pub(super) fn propose(
     job: &Job<'_>,
     pool: usize,
     fresh: bool,
