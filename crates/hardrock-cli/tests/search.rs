@@ -46,7 +46,8 @@ fn completions_and_man_pages_name_every_command() {
     let (bash, _) = succeed(["generate", "bash"]);
     let man = folder.path().join("man").display().to_string();
     succeed(["generate", "man", "--folder", &man]);
-    for command in ["mine", "search", "eval", "explain", "report", "convert", "formats", "validate"] {
+    for command in ["mine", "search", "embed", "eval", "explain", "report", "convert", "formats", "validate"]
+    {
         assert!(
             bash.contains(&format!("hardrock__{command}")) || bash.contains(&format!("__subcmd__{command}")),
             "{command}"
