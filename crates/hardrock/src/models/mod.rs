@@ -6,6 +6,7 @@ mod modules;
 mod open;
 mod static_model;
 mod tokenizer;
+mod transformer_model;
 mod weights;
 
 use std::path::Path;

@@ -97,5 +97,6 @@ fn body(architecture: &str, tokenizer: Tokenizer, bag: StaticBag, max_length: Op
         max_length,
         pooling: "mean",
         tokens: usize::MAX,
+        notes: Vec::new(),
     }
 }
