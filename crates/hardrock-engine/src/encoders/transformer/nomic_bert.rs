@@ -84,51 +84,12 @@ pub fn load(config: &Config, tensors: &dyn Tensors, pooling: Pooling) -> Result<
     Ok(Transformer::new(network(config, tensors)?, pooling))
 }
 
-/// The names of a layer's parts.
-struct Names {
-    embedding_norm: &'static str,
-    layers: &'static str,
-    joined: bool,
-    out: &'static str,
-    gate: &'static str,
-    up: &'static str,
-    down: &'static str,
-    norms: [&'static str; 2],
-}
-
-/// As the model's own code names them.
-const OWN: Names = Names {
-    embedding_norm: "emb_ln",
-    layers: "encoder.layers",
-    joined: true,
-    out: "attn.out_proj",
-    // The second of the two goes through the activation.
-    gate: "mlp.fc12",
-    up: "mlp.fc11",
-    down: "mlp.fc2",
-    norms: ["norm1", "norm2"],
-};
-
-/// As transformers names them.
-const TRANSFORMERS: Names = Names {
-    embedding_norm: "embeddings.LayerNorm",
-    layers: "layers",
-    joined: false,
-    out: "self_attn.o_proj",
-    gate: "mlp.gate_proj",
-    up: "mlp.up_proj",
-    down: "mlp.down_proj",
-    norms: ["post_attention_layernorm", "post_mlp_layernorm"],
-};
-
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {
     config.check()?;
     let hidden = config.hidden_size;
     let heads = super::heads(hidden, config.num_attention_heads)?;
     let words = "embeddings.word_embeddings.weight";
-    let loader =
-        Loader::new(tensors, "nomic_bert.", words).or_else(|_| Loader::new(tensors, "bert.", words))?;
-    let names = if loader.has("emb_ln.weight") { OWN } else { TRANSFORMERS };
+    let loader = Loader::new(tensors, "bert.", words)?;
     let norm = |name: &str| Norm::load(&loader, name, hidden, config.layer_norm_eps);
     let types = "embeddings.token_type_embeddings.weight";
     let embeddings = Embeddings {
@@ -136,33 +97,29 @@ pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network>
         words: loader.table(words, hidden)?,
         positions: None,
         types: if loader.has(types) { loader.table(types, hidden)? } else { Vec::new() },
-        norm: Some(norm(names.embedding_norm)?),
+        norm: Some(norm("emb_ln")?),
     };
     let activation = Activation::from_name(&config.hidden_act)?;
     let layer = |i: usize| -> Result<Layer> {
-        let at = |name: &str| format!("{}.{i}.{name}", names.layers);
-        let projections = if names.joined {
-            Projections::load_joined(&loader, &at("attn.Wqkv"), hidden, hidden)?
-        } else {
-            let parts = ["q", "k", "v"].map(|name| at(&format!("self_attn.{name}_proj")));
-            Projections::load(&loader, parts.each_ref().map(String::as_str), hidden, hidden)?
-        };
+        let at = |name: &str| format!("encoder.layers.{i}.{name}");
+        let projections = Projections::load_joined(&loader, &at("attn.Wqkv"), hidden, hidden)?;
         let inner = config.intermediate_size;
         Ok(Layer {
             attention: Attention {
                 heads: projections.pack(heads.count, heads.dim, hidden),
                 dim: heads.dim,
-                out: Packed::load(&loader, &at(names.out), hidden, hidden)?,
+                out: Packed::load(&loader, &at("attn.out_proj"), hidden, hidden)?,
                 rotation: Some(0),
                 window: None,
             },
             feed: Feed {
-                up: Packed::load(&loader, &at(names.gate), inner, hidden)?,
-                gate: Some(Packed::load(&loader, &at(names.up), inner, hidden)?),
-                down: Packed::load(&loader, &at(names.down), hidden, inner)?,
+                // The second of the two goes through the activation.
+                up: Packed::load(&loader, &at("mlp.fc12"), inner, hidden)?,
+                gate: Some(Packed::load(&loader, &at("mlp.fc11"), inner, hidden)?),
+                down: Packed::load(&loader, &at("mlp.fc2"), hidden, inner)?,
                 activation,
             },
-            norms: Norms::After { attention: norm(&at(names.norms[0]))?, feed: norm(&at(names.norms[1]))? },
+            norms: Norms::After { attention: norm(&at("norm1"))?, feed: norm(&at("norm2"))? },
         })
     };
     let base = config.rope_parameters.as_ref().and_then(|r| r.rope_theta).or(config.rotary_emb_base);
