@@ -33,6 +33,7 @@ impl ModelArgs {
             max_length: self.max_length,
             truncate_dim: self.truncate_dim,
             metric: Metric::default(),
+            approximate: None,
         })
     }
 }

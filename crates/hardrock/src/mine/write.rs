@@ -15,7 +15,7 @@ use super::run::{RunOptions, chunks, judged_chunk};
 use super::spec::Shortfall;
 use crate::atomic::{AtomicFile, remove_partial, write_atomically};
 use crate::candidates::{CandidatesWriter, Names};
-use crate::manifest::{Counts, Manifest};
+use crate::manifest::{Counts, Manifest, SearchRecall};
 use crate::outputs::Outputs;
 use crate::read::{Dataset, NO_TEXT, input};
 use crate::rows::{self, Doc, RowWriter, TrainingRow, WriteOptions};
@@ -84,6 +84,7 @@ pub(super) fn write(
     job: &Job<'_>,
     options: &RunOptions,
     replace: bool,
+    recall: BTreeMap<String, SearchRecall>,
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<Written> {
@@ -150,6 +151,7 @@ pub(super) fn write(
         outputs: hashes,
         counts,
         notices,
+        recall,
         seconds: job.clock.laps(),
         peak_memory: peak_memory(),
     };
