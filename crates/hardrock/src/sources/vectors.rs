@@ -130,7 +130,7 @@ impl Rows for Vectors {
 /// The rows of the judged anchors.
 #[derive(Clone, Copy)]
 pub(super) struct Judged<'a> {
-    vectors: &'a Vectors,
+    pub(super) vectors: &'a Vectors,
     pub(super) judged: &'a [AnchorId],
 }
 
