@@ -96,7 +96,8 @@ fn options_stand_over_what_the_folder_says() {
     let texts = golden("bert").texts;
     let whole = open("bert", &ModelOptions::default()).unwrap();
     let prompts = Roles { query: Some(String::new()), passage: None };
-    let options = ModelOptions { prompts, max_length: Some(5), truncate_dim: Some(7) };
+    let options =
+        ModelOptions { prompts, max_length: Some(5), truncate_dim: Some(7), ..ModelOptions::default() };
     let cut = open("bert", &options).unwrap();
     assert_eq!((cut.dim(), cut.card().max_length), (7, Some(5)));
     assert_eq!((cut.prompts().query.as_str(), cut.prompts().passage.as_str()), ("", "text: "));

@@ -146,6 +146,9 @@ pub struct DenseSpec {
     /// Columns that are kept of a vector (Matryoshka); none = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncate_dim: Option<usize>,
+    /// How a model behind an address is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<crate::models::RemoteOptions>,
     /// How two vectors compare.
     #[serde(default)]
     pub metric: Metric,

@@ -80,6 +80,7 @@ fn manifest() -> Manifest {
             dropped_anchors: 0,
             filled: 0,
         },
+        recall: BTreeMap::new(),
         notices: BTreeMap::from([("missing documents".into(), 3)]),
         seconds: vec![("read".into(), 0.5), ("mine".into(), 1.25)],
         peak_memory: 300 << 20,
