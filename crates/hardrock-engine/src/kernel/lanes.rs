@@ -130,7 +130,7 @@ mod body {
             .mul_add(f, 0.009_676_032)
             .mul_add(f, 0.055_503_57)
             .mul_add(f, 0.240_221_07)
-            .mul_add(f, 0.693_147_2)
+            .mul_add(f, std::f32::consts::LN_2)
             .mul_add(f, 1.0);
         p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
     }

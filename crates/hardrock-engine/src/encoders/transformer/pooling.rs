@@ -33,7 +33,7 @@ impl Pooling {
             *out = match self {
                 _ if tokens.is_empty() => 0.0,
                 Self::Cls => column.next().unwrap_or(0.0),
-                Self::LastToken => column.last().unwrap_or(0.0),
+                Self::LastToken => column.next_back().unwrap_or(0.0),
                 Self::Max => column.fold(f32::NEG_INFINITY, f32::max),
                 Self::Mean => (column.map(f64::from).sum::<f64>() / count) as f32,
                 Self::MeanSqrtLength => (column.map(f64::from).sum::<f64>() / count.sqrt()) as f32,
