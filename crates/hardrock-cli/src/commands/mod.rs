@@ -6,6 +6,7 @@ mod eval;
 mod explain;
 mod formats;
 mod generate;
+mod judge;
 mod mine;
 mod model_args;
 mod report;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Embed(Box<embed::EmbedArgs>),
     Eval(Box<eval::EvalArgs>),
     Explain(explain::ExplainArgs),
+    Judge(Box<judge::JudgeArgs>),
     Report(report::ReportArgs),
     Convert(convert::ConvertArgs),
     Formats(formats::FormatsArgs),
@@ -55,6 +57,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
         Command::Embed(args) => embed::run(*args, globals),
         Command::Eval(args) => eval::run(*args, globals),
         Command::Explain(args) => explain::run(&args, globals),
+        Command::Judge(args) => judge::run(&args, globals),
         Command::Report(args) => report::run(&args, globals),
         Command::Convert(args) => convert::run(&args, globals),
         Command::Formats(args) => formats::run(&args, globals),

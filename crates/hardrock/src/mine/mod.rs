@@ -15,10 +15,13 @@ mod likeness;
 pub mod plan;
 mod prepare;
 mod progress;
+mod promise;
 mod run;
 mod search;
 pub mod spec;
+mod tally;
 mod taxonomy;
+mod verdicts;
 mod write;
 
 pub use estimate::{Estimate, estimate};
