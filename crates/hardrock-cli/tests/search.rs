@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 
-use support::{data, example, succeed};
+use support::{data, example, manifest, run, succeed};
 
 #[test]
 fn a_search_finds_what_bm25_is_known_to_find() {
@@ -46,11 +46,55 @@ fn completions_and_man_pages_name_every_command() {
     let (bash, _) = succeed(["generate", "bash"]);
     let man = folder.path().join("man").display().to_string();
     succeed(["generate", "man", "--folder", &man]);
-    for command in ["mine", "search", "eval", "explain", "report", "convert", "formats", "validate"] {
+    for command in ["mine", "search", "embed", "eval", "explain", "report", "convert", "formats", "validate"]
+    {
         assert!(
             bash.contains(&format!("hardrock__{command}")) || bash.contains(&format!("__subcmd__{command}")),
             "{command}"
         );
         assert!(folder.path().join(format!("man/hardrock-{command}.1")).exists(), "{command}");
     }
+}
+
+#[test]
+fn an_approximate_search_says_how_much_it_found_and_finds_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (input, model) = (data("cwe").display().to_string(), data("static-minilm").display().to_string());
+    let search = |name: &str, more: &[&str]| {
+        let (out, work) = (path(name), path(&format!("{name}.work")));
+        let start = ["search", &input, "--model", &model, "--top-k", "10", "-o", &out, "--work", &work];
+        let (_, stderr) = succeed(start.into_iter().chain(more.iter().copied()));
+        (std::fs::read_to_string(&out).unwrap(), stderr)
+    };
+    let (exact, stderr) = search("exact.trec", &[]);
+    assert!(!stderr.contains("recall"), "{stderr}");
+    let (one, stderr) = search("one.trec", &["--approximate", "0.6", "--threads", "1"]);
+    assert!(stderr.contains("dense: recall 0."), "{stderr}");
+    assert_ne!(exact, one, "half a search finds less");
+    assert_eq!(one, search("two.trec", &["--approximate", "0.6", "--threads", "2"]).0);
+
+    let recall = manifest(&folder.path().join("one.trec"))["recall"]["dense"].clone();
+    assert_eq!(recall["target"], 0.6);
+    let pairs = |text: &str| -> std::collections::BTreeSet<String> {
+        text.lines().map(|l| l.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let (exact, found) = (pairs(&exact), pairs(&one));
+    let share = exact.intersection(&found).count() as f64 / exact.len() as f64;
+    let said = |key: &str| recall[key].as_f64().unwrap();
+    assert!(said("low") >= 0.55 && said("low") < said("mean") && said("mean") < said("high"), "{recall}");
+    assert!((share - said("mean")).abs() < 0.05, "{share} {recall}");
+
+    // Again from the same work folder: measured once, said again.
+    let (out, work) = (path("one.trec"), path("one.trec.work"));
+    let again =
+        ["search", &input, "--model", &model, "--top-k", "10", "-o", &out, "--work", &work, "--force"];
+    let (_, stderr) = succeed(again.into_iter().chain(["--approximate", "0.6"]));
+    assert!(stderr.contains("dense: recall 0."), "{stderr}");
+
+    let (code, _, stderr) = run(["search", &input, "-o", &path("x.trec"), "--approximate"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    let arguments = ["search", &input, "--model", &model, "-o", &path("x.trec"), "--approximate", "1.5"];
+    let (code, _, stderr) = run(arguments);
+    assert!(code == Some(2) && stderr.contains("a recall of 1.5"), "{stderr}");
 }

@@ -50,6 +50,14 @@ pub enum Error {
         /// The library's word.
         message: String,
     },
+    /// A server that a model lies behind does not do what it should: exit code 1.
+    #[error("{problem}")]
+    Server {
+        /// The address, and what it answered.
+        problem: String,
+        /// What to do about it.
+        help: String,
+    },
     /// Stopped by the user; finished chunks are kept.
     #[error("interrupted; finished work is kept, the same command goes on from there")]
     Interrupted,
@@ -178,7 +186,7 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Input(e) if !e.help.is_empty() => Some(e.help.clone()),
-            Self::Usage { help, .. } if !help.is_empty() => Some(help.clone()),
+            Self::Usage { help, .. } | Self::Server { help, .. } if !help.is_empty() => Some(help.clone()),
             Self::Exists { .. } => Some("give another name with -o, or add --force to replace it".into()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Some(
                 "free some space, or put the work folder elsewhere with --work; finished chunks are kept"

@@ -29,10 +29,38 @@ pub struct Manifest {
     pub p_fn: Option<PFnManifest>,
     /// What the readers noticed: counts by kind of notice (missing documents, anchors without positives, skipped rows …).
     pub notices: BTreeMap<String, u64>,
+    /// Measured recall of the sources that do not search exactly.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recall: BTreeMap<String, SearchRecall>,
     /// Wall seconds per stage, in order; not part of the reproducible bytes.
     pub seconds: Vec<(String, f64)>,
     /// Peak resident memory in bytes.
     pub peak_memory: u64,
+}
+
+/// How many of the exact best documents an approximate search found, on a sample of the anchors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SearchRecall {
+    /// What was asked for, in (0, 1].
+    pub target: f64,
+    /// Mean over the sample.
+    pub mean: f32,
+    /// Lower end of the 95 % interval.
+    pub low: f32,
+    /// Upper end.
+    pub high: f32,
+    /// Anchors in the sample.
+    pub anchors: u64,
+}
+
+impl std::fmt::Display for SearchRecall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "recall {:.4} ({:.4} to {:.4}, {} anchors against exact search; asked for {})",
+            self.mean, self.low, self.high, self.anchors, self.target
+        )
+    }
 }
 
 /// p_fn over a run.

@@ -8,6 +8,7 @@ use hardrock::embed::{self, Element, EmbedOptions, Embedded, Side};
 use hardrock::models::{self, ModelOptions, Roles};
 use hardrock::read::OnBadRow;
 
+use super::model_args::RemoteArgs;
 use super::print;
 use crate::args::Globals;
 use crate::progress::Bar;
@@ -31,7 +32,8 @@ pub(crate) struct EmbedArgs {
     /// The vectors to write: .npy or .safetensors (ids beside them in NAME.ids.txt), or .parquet
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout)
+    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), or the address of a server: `BASE/v1#NAME`
+    /// (OpenAI's shape) or BASE (Text Embeddings Inference)
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// What the texts are: query or passage; picks the model's prompt, and the part of a BEIR folder
@@ -46,6 +48,8 @@ pub(crate) struct EmbedArgs {
     /// Keep only the first N columns of a vector, for Matryoshka models [default: all]
     #[arg(long, value_name = "N")]
     truncate_dim: Option<usize>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// How numbers are written: f32 or f16 [default: f32]
     #[arg(long, value_name = "TYPE", default_value = "f32", hide_default_value = true, value_parser = parse_element)]
     dtype: Element,
@@ -83,8 +87,12 @@ pub(crate) fn run(args: EmbedArgs, globals: &Globals) -> Result<u8> {
         Side::Query => Roles { query: args.prompt, passage: None },
         Side::Passage => Roles { query: None, passage: args.prompt },
     };
-    let model_options =
-        ModelOptions { prompts, max_length: args.max_length, truncate_dim: args.truncate_dim };
+    let model_options = ModelOptions {
+        prompts,
+        max_length: args.max_length,
+        truncate_dim: args.truncate_dim,
+        remote: args.remote.options(),
+    };
     let options = EmbedOptions {
         side: args.side,
         element: args.dtype,

@@ -319,6 +319,8 @@ mod tests {
             value: None,
             threshold: None,
             against: None,
+            p_fn: None,
+            p_fn_because: Vec::new(),
             text: None,
         }
     }

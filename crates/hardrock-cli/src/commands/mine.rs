@@ -71,6 +71,10 @@ pub(crate) struct MineArgs {
     source: Option<String>,
     #[command(flatten)]
     model: ModelArgs,
+    /// Search vectors through clusters, to this recall of the exact result; it is measured and printed [default: exact; without a
+    /// value 0.95]
+    #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95", help_heading = "Candidates")]
+    approximate: Option<f64>,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet), rows in file order or with ids
     #[arg(long, value_name = "FILE", requires = "query_vectors", help_heading = "Candidates")]
     corpus_vectors: Option<PathBuf>,
@@ -347,6 +351,9 @@ fn summary(outcome: &Outcome) -> String {
     for (what, count) in &outcome.manifest.notices {
         text += &format!("\n  note: {} {what}", n(*count));
     }
+    for (source, recall) in &outcome.manifest.recall {
+        text += &format!("\n  note: {source}: {recall}");
+    }
     let files: Vec<String> = outcome.files.iter().map(|f| f.display().to_string()).collect();
     text += &format!(
         "\n  {} with {} at peak{}; wrote {}",
@@ -445,6 +452,9 @@ impl MineArgs {
         } else if spec.pool.is_empty() || vectors.is_some() || dense.is_some() {
             spec.pool = flags::pools(given.default_sources(), given)?;
         }
+        if let Some(recall) = self.approximate {
+            super::search_approximately(spec, recall)?;
+        }
         self.refuse_unused(spec)?;
         if let Some(language) = &self.language {
             flags::set_language(&mut spec.judge.kin_tokens, language);
@@ -462,9 +472,11 @@ impl MineArgs {
                         flags::set_language(&mut bm25.tokens, language);
                     }
                 }
-                mine::spec::SourceSpec::Vectors(v) => v.metric = self.metric.unwrap_or(v.metric),
-                mine::spec::SourceSpec::Dense(d) => d.metric = self.metric.unwrap_or(d.metric),
-                _ => {}
+                source => {
+                    if let Some(metric) = self.metric {
+                        source.compare_by(metric);
+                    }
+                }
             }
         }
         Ok(())

@@ -39,6 +39,18 @@ pub(crate) enum Command {
     Generate(generate::GenerateArgs),
 }
 
+/// `--approximate`: every source that searches among vectors does so through clusters.
+fn search_approximately(spec: &mut hardrock::mine::MineSpec, recall: f64) -> Result<()> {
+    if !spec.pool.iter().any(|p| p.source.is_dense()) {
+        return Err(hardrock::Error::usage(
+            "--approximate is given, but nothing would use it",
+            "add --model, or --corpus-vectors and --query-vectors",
+        ));
+    }
+    spec.pool.iter_mut().for_each(|p| p.source.search_to(recall));
+    Ok(())
+}
+
 /// Runs one command; the answer is the exit code.
 pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
     match command {

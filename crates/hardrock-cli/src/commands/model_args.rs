@@ -2,11 +2,48 @@
 
 use clap::Args;
 use hardrock::mine::spec::{DenseSpec, Metric};
+use hardrock::models::RemoteOptions;
+
+/// How a model behind an address is asked.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteArgs {
+    /// Requests under way at once, for a model behind an address [default: 4]
+    #[arg(long, value_name = "N", requires = "model", help_heading = "Model")]
+    model_concurrency: Option<usize>,
+    /// Texts of a request, at most [default: 32]
+    #[arg(long, value_name = "N", requires = "model", help_heading = "Model")]
+    model_batch: Option<usize>,
+    /// Requests per second, at most [default: no limit]
+    #[arg(long, value_name = "X", requires = "model", help_heading = "Model")]
+    model_rate: Option<f64>,
+    /// Seconds that a request may take [default: 60]
+    #[arg(long, value_name = "S", requires = "model", help_heading = "Model")]
+    model_timeout: Option<f64>,
+}
+
+impl RemoteArgs {
+    fn given(&self) -> bool {
+        let whole = self.model_concurrency.is_some() || self.model_batch.is_some();
+        whole || self.model_rate.is_some() || self.model_timeout.is_some()
+    }
+
+    /// The defaults, with what is given.
+    pub(crate) fn options(&self) -> RemoteOptions {
+        let default = RemoteOptions::default();
+        RemoteOptions {
+            concurrency: self.model_concurrency.unwrap_or(default.concurrency),
+            batch: self.model_batch.unwrap_or(default.batch),
+            rate: self.model_rate,
+            timeout: self.model_timeout.unwrap_or(default.timeout),
+        }
+    }
+}
 
 /// Which model, and how it reads texts.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout)
+    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), or the address of a server: `BASE/v1#NAME`
+    /// (OpenAI's shape) or BASE (Text Embeddings Inference)
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     model: Option<String>,
     /// Stands before each query [default: what the model's files say]
@@ -21,6 +58,8 @@ pub(crate) struct ModelArgs {
     /// Keep only the first N columns of a vector, for Matryoshka models [default: all]
     #[arg(long, value_name = "N", requires = "model", help_heading = "Model")]
     truncate_dim: Option<usize>,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl ModelArgs {
@@ -32,7 +71,9 @@ impl ModelArgs {
             prompt_passage: self.prompt_passage.clone(),
             max_length: self.max_length,
             truncate_dim: self.truncate_dim,
+            remote: self.remote.given().then(|| self.remote.options()),
             metric: Metric::default(),
+            approximate: None,
         })
     }
 }

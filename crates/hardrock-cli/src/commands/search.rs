@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hardrock::Result;
-use hardrock::mine::spec::{Metric, SourceSpec};
+use hardrock::mine::spec::Metric;
 use hardrock::mine::{self, MineSpec, RunOptions, flags};
 use hardrock::rows::RowFormat;
 
@@ -45,6 +45,10 @@ pub(crate) struct SearchArgs {
     /// How vectors compare: cosine or dot [default: cosine]
     #[arg(long, value_name = "NAME", value_parser = super::mine::parse_metric)]
     metric: Option<Metric>,
+    /// Search vectors through clusters, to this recall of the exact result; it is measured and printed [default: exact; without a
+    /// value 0.95]
+    #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95")]
+    approximate: Option<f64>,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet)
     #[arg(long, value_name = "FILE", requires = "query_vectors")]
     corpus_vectors: Option<PathBuf>,
@@ -90,13 +94,11 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     // Which documents a model finds is asked for by naming the model; BM25's are not mixed in.
     let default = if vectors.is_none() && dense.is_some() { "dense" } else { given.default_sources() };
     spec.pool = flags::pools(args.source.as_deref().unwrap_or(default), given)?;
-    let metric = args.metric;
-    for pool in &mut spec.pool {
-        match &mut pool.source {
-            SourceSpec::Vectors(v) => v.metric = metric.unwrap_or(v.metric),
-            SourceSpec::Dense(d) => d.metric = metric.unwrap_or(d.metric),
-            _ => {}
-        }
+    if let Some(metric) = args.metric {
+        spec.pool.iter_mut().for_each(|p| p.source.compare_by(metric));
+    }
+    if let Some(recall) = args.approximate {
+        super::search_approximately(&mut spec, recall)?;
     }
     spec.pool.iter_mut().for_each(|p| p.depth = args.top_k);
     spec.judge.score_by = args.score_by;
@@ -119,6 +121,9 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
                 render::seconds(outcome.seconds),
                 outcome.files.first().map(|f| f.display().to_string()).unwrap_or_default(),
             );
+            for (source, recall) in &outcome.manifest.recall {
+                eprintln!("  note: {source}: {recall}");
+            }
         }
         Ok(0)
     })

@@ -133,7 +133,7 @@ mod tests {
         (f[0], f[1], f[4]) = (0.7, 0.2, 1.5);
         let parts: f64 = model.contributions(&f).iter().sum();
         // Two biases: the base's passes through the weight of its log-odds.
-        assert!((parts + -1.0 + 0.5 * -1.0 - model.logit(&f)).abs() < 1e-12);
+        assert!((parts + -1.0 - 0.5 - model.logit(&f)).abs() < 1e-12);
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn solve(a: &mut [f64], mut b: Vec<f64>, n: usize) -> Option<Vec<f64>> {
             }
         }
         let pivot = a[j * n + j];
-        if !(pivot > 0.0) {
+        if pivot.is_nan() || pivot <= 0.0 {
             return None;
         }
         let root = pivot.sqrt();

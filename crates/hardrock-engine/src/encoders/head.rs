@@ -221,6 +221,9 @@ mod tests {
     struct Layer;
 
     impl Tensors for Layer {
+        fn has(&self, name: &str) -> bool {
+            self.get(name).is_ok_and(|tensor| tensor.is_some())
+        }
         fn get(&self, name: &str) -> Result<Option<Tensor>> {
             Ok(match name {
                 "linear.weight" => {

@@ -5,6 +5,7 @@
 
 pub mod head;
 pub mod static_bag;
+pub mod transformer;
 
 /// A named tensor of a model, as f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,9 @@ pub trait Tensors {
     /// # Errors
     /// [`Error::Read`] if it is there but cannot be read.
     fn get(&self, name: &str) -> Result<Option<Tensor>>;
+
+    /// Whether there is a tensor of that name.
+    fn has(&self, name: &str) -> bool;
 }
 
 /// Why a model cannot be built or run.
@@ -58,6 +62,14 @@ pub enum Error {
         token: u32,
         /// Rows of the embedding table.
         vocabulary: usize,
+    },
+    /// A text that the model has no places for.
+    #[error("a text of {tokens} tokens, but the model has places for {longest}")]
+    Length {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Places of the model.
+        longest: usize,
     },
     /// The weights could not be read; the source says where and why.
     #[error(transparent)]

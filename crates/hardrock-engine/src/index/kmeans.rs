@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn copies_zeros_and_fewer_rows_than_a_sample_are_no_trouble() -> Result<()> {
-        let rows = Matrix::new([vec![1.0, 0.0].repeat(20), vec![0.0, 0.0].repeat(5)].concat(), 2)?;
+        let rows = Matrix::new([[1.0, 0.0].repeat(20), [0.0, 0.0].repeat(5)].concat(), 2)?;
         let centres = centres(&rows, 4, 0, Watch::default())?;
         assert_eq!(centres.len(), 4);
         assert_eq!(nearest(&rows, &centres, 3, Watch::default())?.len(), 3 * rows.len());

@@ -65,10 +65,6 @@ lanewise! {
     multiply(x: &mut [Lanes], gate: &[Lanes]) = body::multiply
 }
 lanewise! {
-    /// `x` plus `y`.
-    add(x: &mut [Lanes], y: &[Lanes]) = body::add
-}
-lanewise! {
     /// Turns scores `[keys]`, given in powers of two, into weights that are not yet divided by their sum; answers one over
     /// the sum. A score of −∞ has the weight 0.
     softmax(scores: &mut [Lanes]) -> Lanes = body::softmax
@@ -134,7 +130,7 @@ mod body {
             .mul_add(f, 0.009_676_032)
             .mul_add(f, 0.055_503_57)
             .mul_add(f, 0.240_221_07)
-            .mul_add(f, 0.693_147_2)
+            .mul_add(f, std::f32::consts::LN_2)
             .mul_add(f, 1.0);
         p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
     }
@@ -197,15 +193,6 @@ mod body {
         for (x, gate) in x.iter_mut().zip(gate) {
             for (x, gate) in x.iter_mut().zip(gate) {
                 *x *= gate;
-            }
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn add(x: &mut [Lanes], y: &[Lanes]) {
-        for (x, y) in x.iter_mut().zip(y) {
-            for (x, y) in x.iter_mut().zip(y) {
-                *x += y;
             }
         }
     }

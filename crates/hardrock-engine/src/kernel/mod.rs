@@ -27,7 +27,7 @@ mod vnni;
 
 pub(crate) use eight::{Eight, tile as eight_tile};
 pub(crate) use pack::{Panels, pack};
-pub(crate) use product::{OUTPUTS, Product, TOKENS, product};
+pub(crate) use product::{OUTPUTS, TOKENS, product};
 pub(crate) use topk::{Best, Scratch};
 
 /// Anchors in a tile: with [`DOCUMENTS`] they fill 24 of the 32 AVX-512 registers.

@@ -128,6 +128,7 @@ fn expected(block: &Block, selection: &Selection, r: usize) -> Vec<CandidateRow>
         let pick = selection.row(r).iter().position(|&p| p == i).map(|p| p as u32);
         let verdict = row.verdicts()[i];
         CandidateRow {
+            signals: Vec::new(),
             doc_id: names.item(row.items()[i]).into(),
             status: match (verdict, pick) {
                 (Some(_), _) => Status::Dropped,

@@ -73,8 +73,8 @@ impl Cache {
         }
         // Row numbers never reach a result, but a run should be the same run twice.
         paths.sort();
-        let read: Vec<Result<Option<(Shard, Vec<TextKey>)>>> =
-            paths.par_iter().map(|path| open_shard(path, dim)).collect();
+        let read: Vec<Option<(Shard, Vec<TextKey>)>> =
+            paths.par_iter().map(|path| open_shard(path, dim)).collect::<Result<_>>()?;
         let mut cache = Self {
             folder: folder.to_owned(),
             dim,
@@ -82,10 +82,8 @@ impl Cache {
             keys: Vec::new(),
             table: HashTable::new(),
         };
-        for shard in read {
-            if let Some((shard, keys)) = shard? {
-                cache.add(shard, &keys);
-            }
+        for (shard, keys) in read.into_iter().flatten() {
+            cache.add(shard, &keys);
         }
         Ok(cache)
     }

@@ -325,6 +325,7 @@ pub fn vectors_pool(corpus: &Path, queries: &Path) -> PoolSpec {
             corpus: corpus.to_owned(),
             queries: queries.to_owned(),
             metric: Metric::default(),
+            approximate: None,
         }),
     }
 }

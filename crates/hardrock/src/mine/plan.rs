@@ -219,6 +219,14 @@ fn add_random_pool(spec: &mut MineSpec) -> Result<()> {
 const RANDOM_PER_NEGATIVE: usize = 4;
 
 fn check_pools(pools: &[PoolSpec]) -> Result<()> {
+    for pool in pools {
+        if let Some(recall) = pool.source.approximate().filter(|r| !(*r > 0.0 && *r <= 1.0)) {
+            return Err(Error::usage(
+                format!("source `{}`: a recall of {recall} cannot be searched to", pool.name),
+                "give --approximate a share above 0 and at most 1, such as 0.95",
+            ));
+        }
+    }
     for (i, pool) in pools.iter().enumerate() {
         if !is_name(&pool.name) || pool.name == RRF {
             return Err(Error::usage(

@@ -25,8 +25,8 @@ use crate::embed::Outlook;
 use crate::p_fn::{Estimator, Parts, draw_key};
 use crate::read::{self, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
 use crate::sources::{
-    Bm25Source, GivenSource, Lexical, PendingSource, RandomSource, RunSource, Source, VectorsLikeness,
-    VectorsSource,
+    ApproximateSource, Bm25Source, ClusterCell, GivenSource, Lexical, PendingSource, RandomSource, RunSource,
+    Source, VectorsLikeness, VectorsSource,
 };
 use crate::store::{Key, Stage, Store};
 use crate::{Error, Result};
@@ -105,8 +105,8 @@ pub(super) fn with_job<T>(
     work: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
     let clock = Clock::new();
-    let store = Store::open(&work_folder(plan, options))?;
     let models = dense::open_models(plan)?;
+    let store = Store::open(&work_folder(plan, options))?;
     let inputs = hash_inputs(plan, &models, progress, cancel)?;
     clock.lap("hash inputs");
 
@@ -150,8 +150,9 @@ pub(super) fn with_job<T>(
 
     let lexicals = open_lexicals(plan, &dataset, &store, &read_key, options.fresh, progress, cancel)?;
     clock.lap("terms");
+    let clusters: Vec<ClusterCell<'_>> = vectors.iter().map(|_| ClusterCell::new()).collect();
     let mut sources: Vec<(String, Box<dyn Source + '_>)> = Vec::new();
-    for (pool, vectors) in plan.spec.pool.iter().zip(&vectors) {
+    for ((pool, vectors), clusters) in plan.spec.pool.iter().zip(&vectors).zip(&clusters) {
         let source: Box<dyn Source + '_> = match &pool.source {
             SourceSpec::Bm25(bm25) => Box::new(Bm25Source::new(
                 lexical(&lexicals, bm25)?,
@@ -162,7 +163,15 @@ pub(super) fn with_job<T>(
             )?),
             SourceSpec::Vectors(_) | SourceSpec::Dense(_) => match vectors.ready() {
                 Some([documents, queries]) => {
-                    Box::new(VectorsSource::new(documents, queries, &judged, budget.index as usize, cancel)?)
+                    let room = budget.index as usize;
+                    let exact = VectorsSource::new(documents, queries, &judged, room, cancel)?;
+                    match pool.source.approximate() {
+                        None => Box::new(exact),
+                        Some(target) => {
+                            let aim = (target, plan.spec.seed);
+                            Box::new(ApproximateSource::new(exact, documents, clusters, aim, room, cancel))
+                        }
+                    }
                 }
                 None => Box::new(PendingSource),
             },

@@ -1,8 +1,10 @@
 //! Runs a job: propose, judge, write. Finished chunks are used again, so an interrupted run goes on where it stopped.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use hardrock_engine::index::Neighbours;
 use rayon::prelude::*;
 
 use super::chunks::{load_judged, load_proposals, save_judged, save_proposals};
@@ -12,7 +14,9 @@ use super::plan::Plan;
 use super::prepare::{Job, check, with_job};
 use super::spec::MineSpec;
 use super::{Progress, promise, write};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, SearchRecall};
+use crate::sources::Sample;
+use crate::store::Array;
 use crate::{Error, Result};
 
 /// Anchors per chunk on disk: what a crash can lose.
@@ -66,9 +70,12 @@ pub(super) fn run_plan(
 ) -> Result<Outcome> {
     let replace = write::may_replace(plan, options)?;
     with_job(plan, options, Encode::All, progress, cancel, |job| {
-        let mut reused = 0;
+        let (mut reused, mut recalls) = (0, BTreeMap::new());
         for pool in 0..job.pools.len() {
             reused += propose(job, pool, options.fresh, progress, cancel)?;
+            if let Some(measured) = recall(job, pool)? {
+                recalls.insert(plan.spec.pool[pool].name.clone(), measured);
+            }
             job.clock.lap(&format!("candidates: {}", plan.spec.pool[pool].name));
         }
         promise::learn_models(job, progress, cancel)?;
@@ -83,7 +90,7 @@ pub(super) fn run_plan(
         }
         reused += judge(job, options.fresh, progress, cancel)?;
         job.clock.lap("judge");
-        let written = write::write(job, options, replace, promised.as_ref(), progress, cancel)?;
+        let written = write::write(job, options, replace, recalls, promised.as_ref(), progress, cancel)?;
         // The candidates file holds what the judged chunks held; candidates themselves stay for the next filters.
         job.judged_stage.remove()?;
         Ok(Outcome { manifest: written.manifest, files: written.files, reused, seconds: job.clock.total() })
@@ -124,6 +131,42 @@ pub(super) fn propose(
         progress.advance(rows);
     }
     Ok(reused)
+}
+
+/// Anchors that recall is measured on.
+const SAMPLE: usize = 512;
+
+/// The recall of a pool's proposals, where its source is not exact: measured once on anchors spread over all, and kept
+/// behind the last chunk.
+fn recall(job: &Job<'_>, pool: usize) -> Result<Option<SearchRecall>> {
+    let (stage, spec) = (&job.pools[pool], &job.plan.spec.pool[pool]);
+    let Some(target) = spec.source.approximate() else { return Ok(None) };
+    if let Some(arrays) = stage.load(chunks(job))?
+        && let [mean, low, high] = arrays.f32s("recall")?[..]
+    {
+        let anchors = arrays.u64s("anchors")?.first().copied().unwrap_or_default();
+        return Ok(Some(SearchRecall { target, mean, low, high, anchors }));
+    }
+    let count = SAMPLE.min(job.judged.len());
+    let anchors: Vec<usize> = (0..count).map(|i| i * job.judged.len() / count).collect();
+    let mut found = Neighbours { starts: vec![0], ..Neighbours::default() };
+    for rows in anchors.chunk_by(|a, b| a / CHUNK == b / CHUNK) {
+        let chunk = rows[0] / CHUNK;
+        let proposals = load_proposals(stage, chunk)?.unwrap_or_default();
+        for row in rows {
+            let (items, scores) = proposals.row(row - chunk * CHUNK);
+            found.items.extend_from_slice(items);
+            found.scores.extend_from_slice(scores);
+            found.starts.push(found.items.len());
+        }
+    }
+    let sample = Sample { anchors: &anchors, depth: spec.depth, found: &found };
+    let Some(measured) = job.judge.sources[pool].1.recall(&sample)? else { return Ok(None) };
+    let [mean, low, high] = [measured.mean, measured.low, measured.high].map(|x| x as f32);
+    let anchors = measured.anchors as u64;
+    let (recall, sampled) = (Array::from(&[mean, low, high][..]), Array::from(&[anchors][..]));
+    stage.save(chunks(job), &[("recall", recall), ("anchors", sampled)])?;
+    Ok(Some(SearchRecall { target, mean, low, high, anchors }))
 }
 
 /// Judges and selects chunk by chunk; returns how many chunks were there already.

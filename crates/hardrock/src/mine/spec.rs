@@ -72,6 +72,33 @@ pub enum SourceSpec {
 }
 
 impl SourceSpec {
+    /// The recall to which vectors are searched, where not exactly.
+    pub fn approximate(&self) -> Option<f64> {
+        match self {
+            Self::Vectors(v) => v.approximate,
+            Self::Dense(d) => d.approximate,
+            _ => None,
+        }
+    }
+
+    /// Searches vectors to this recall, where the source has any.
+    pub fn search_to(&mut self, recall: f64) {
+        match self {
+            Self::Vectors(v) => v.approximate = Some(recall),
+            Self::Dense(d) => d.approximate = Some(recall),
+            _ => {}
+        }
+    }
+
+    /// Compares vectors in this way, where the source has any.
+    pub fn compare_by(&mut self, metric: Metric) {
+        match self {
+            Self::Vectors(v) => v.metric = metric,
+            Self::Dense(d) => d.metric = metric,
+            _ => {}
+        }
+    }
+
     /// Whether candidates are neighbours among vectors.
     pub fn is_dense(&self) -> bool {
         matches!(self, Self::Vectors(_) | Self::Dense(_))
@@ -99,6 +126,9 @@ pub struct VectorsSpec {
     /// How two vectors compare.
     #[serde(default)]
     pub metric: Metric,
+    /// Search through clusters to this recall, in (0, 1]; none = exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approximate: Option<f64>,
 }
 
 /// An encoder and how it reads texts.
@@ -119,9 +149,15 @@ pub struct DenseSpec {
     /// Columns that are kept of a vector (Matryoshka); none = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncate_dim: Option<usize>,
+    /// How a model behind an address is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<crate::models::RemoteOptions>,
     /// How two vectors compare.
     #[serde(default)]
     pub metric: Metric,
+    /// Search through clusters to this recall, in (0, 1]; none = exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approximate: Option<f64>,
 }
 
 /// How two vectors compare.

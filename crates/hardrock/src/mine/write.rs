@@ -17,7 +17,7 @@ use super::spec::{Shortfall, Weight};
 use super::tally::PFnTally;
 use crate::atomic::{AtomicFile, remove_partial, write_atomically};
 use crate::candidates::{CandidatesWriter, Names};
-use crate::manifest::{Counts, Manifest};
+use crate::manifest::{Counts, Manifest, SearchRecall};
 use crate::outputs::Outputs;
 use crate::read::{Dataset, NO_TEXT, input};
 use crate::rows::{self, Doc, RowWriter, TrainingRow, WriteOptions};
@@ -86,6 +86,7 @@ pub(super) fn write(
     job: &Job<'_>,
     options: &RunOptions,
     replace: bool,
+    recall: BTreeMap<String, SearchRecall>,
     promised: Option<&Promised>,
     progress: &dyn Progress,
     cancel: &AtomicBool,
@@ -157,6 +158,7 @@ pub(super) fn write(
         counts,
         p_fn: tally.finish(job, promised, short),
         notices,
+        recall,
         seconds: job.clock.laps(),
         peak_memory: peak_memory(),
     };

@@ -4,14 +4,17 @@ mod embedder;
 mod folder;
 mod modules;
 mod open;
+mod remote;
 mod static_model;
 mod tokenizer;
+mod transformer_model;
 mod weights;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use crate::{Error, Result};
+pub use remote::RemoteOptions;
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct Roles {
 }
 
 /// What a person says about a model; the default leaves everything to the model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelOptions {
     /// Prompts instead of the model's.
     pub prompts: Roles,
@@ -41,6 +44,8 @@ pub struct ModelOptions {
     /// The first so many columns, for models that were trained for it (Matryoshka); normalised again where the
     /// model normalises.
     pub truncate_dim: Option<usize>,
+    /// How a model behind an address is asked.
+    pub remote: RemoteOptions,
 }
 
 /// What was loaded, as a manifest records it.
@@ -102,17 +107,21 @@ pub trait Embedder: Send + Sync {
     fn encode(&self, texts: &[&str], out: &mut [f32], cancel: &AtomicBool) -> Result<()>;
 }
 
-/// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec.
+/// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec, or
+/// the address of a server (`http://…`, `https://…`).
 ///
 /// # Errors
 /// [`Error::Usage`] for a name that leads nowhere or options that the model cannot follow; [`Error::Input`] for a
-/// folder that cannot be read or is not supported, with what would work.
+/// folder that cannot be read or is not supported, with what would work; [`Error::Server`].
 pub fn open(spec: &str, options: &ModelOptions) -> Result<Box<dyn Embedder>> {
+    if remote::is_address(spec) {
+        return remote::open(spec, options);
+    }
     let path = Path::new(spec);
     if path.is_dir() {
         return open::folder(spec, path, options);
     }
-    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec";
+    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, or the address of a server";
     Err(if path.exists() {
         Error::usage(format!("the model `{spec}` is a file"), layouts)
     } else {

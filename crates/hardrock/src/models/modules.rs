@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hardrock_engine::encoders::head::{Activation, Dense, Step};
+use hardrock_engine::encoders::transformer::Pooling;
 use serde_json::Value;
 
 use super::folder::Folder;
@@ -27,71 +28,58 @@ impl Module {
     }
 }
 
-/// How the vectors of a text's tokens become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pooling {
-    Cls,
-    Mean,
-    MeanSqrtLength,
-    Max,
-    WeightedMean,
-    LastToken,
+/// The ways of pooling, with the names that sentence-transformers has for them, in its configuration of today and before.
+const POOLINGS: [(Pooling, &str, &str); 6] = [
+    (Pooling::Cls, "cls", "pooling_mode_cls_token"),
+    (Pooling::Max, "max", "pooling_mode_max_tokens"),
+    (Pooling::Mean, "mean", "pooling_mode_mean_tokens"),
+    (Pooling::MeanSqrtLength, "mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens"),
+    (Pooling::WeightedMean, "weightedmean", "pooling_mode_weightedmean_tokens"),
+    (Pooling::LastToken, "lasttoken", "pooling_mode_lasttoken"),
+];
+
+/// As it stands in the card.
+pub(super) fn pooling_name(pooling: Pooling) -> &'static str {
+    POOLINGS.into_iter().find(|(p, ..)| *p == pooling).map_or("", |(_, name, _)| name)
 }
 
-impl Pooling {
-    /// With the names that sentence-transformers has for them, in its configuration of today and before.
-    const ALL: [(Self, &str, &str); 6] = [
-        (Self::Cls, "cls", "pooling_mode_cls_token"),
-        (Self::Max, "max", "pooling_mode_max_tokens"),
-        (Self::Mean, "mean", "pooling_mode_mean_tokens"),
-        (Self::MeanSqrtLength, "mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens"),
-        (Self::WeightedMean, "weightedmean", "pooling_mode_weightedmean_tokens"),
-        (Self::LastToken, "lasttoken", "pooling_mode_lasttoken"),
-    ];
-
-    /// As it stands in the card.
-    pub(super) fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(pooling, ..)| *pooling == self).map_or("", |(_, name, _)| name)
+/// From the configuration of a pooling module.
+///
+/// # Errors
+/// [`crate::Error::Input`] for several kinds at once, for a kind that is not known, and for a model that
+/// leaves its prompt out of the pooling while `prompts` are used.
+pub(super) fn pooling(folder: &Folder, part: &str, prompts: &Prompts) -> Result<Pooling> {
+    let config: BTreeMap<String, Value> =
+        folder.json(&Folder::join(part, "config.json"))?.unwrap_or_default();
+    let leaves_prompt = config.get("include_prompt") == Some(&Value::Bool(false));
+    if leaves_prompt && *prompts != Prompts::default() {
+        return Err(folder.error(
+            part,
+            "the pooling leaves the tokens of the prompt out, which is not supported",
+            "use the model without prompts: --prompt-query '' --prompt-passage ''",
+        ));
     }
-
-    /// From the configuration of a pooling module.
-    ///
-    /// # Errors
-    /// [`crate::Error::Input`] for several kinds at once, for a kind that is not known, and for a model that
-    /// leaves its prompt out of the pooling while `prompts` are used.
-    pub(super) fn read(folder: &Folder, part: &str, prompts: &Prompts) -> Result<Self> {
-        let config: BTreeMap<String, Value> =
-            folder.json(&Folder::join(part, "config.json"))?.unwrap_or_default();
-        let leaves_prompt = config.get("include_prompt") == Some(&Value::Bool(false));
-        if leaves_prompt && *prompts != Prompts::default() {
-            return Err(folder.error(
-                part,
-                "the pooling leaves the tokens of the prompt out, which is not supported",
-                "use the model without prompts: --query-prompt '' --passage-prompt ''",
-            ));
+    let named = match config.get("pooling_mode") {
+        Some(Value::String(name)) => vec![name.as_str()],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => {
+            let on = |key: &str| config.get(key) == Some(&Value::Bool(true));
+            let named: Vec<&str> =
+                POOLINGS.iter().filter(|(.., key)| on(key)).map(|&(_, name, _)| name).collect();
+            if named.is_empty() { vec!["mean"] } else { named }
         }
-        let named = match config.get("pooling_mode") {
-            Some(Value::String(name)) => vec![name.as_str()],
-            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-            _ => {
-                let on = |key: &str| config.get(key) == Some(&Value::Bool(true));
-                let named: Vec<&str> =
-                    Self::ALL.iter().filter(|(.., key)| on(key)).map(|&(_, name, _)| name).collect();
-                if named.is_empty() { vec!["mean"] } else { named }
-            }
-        };
-        let help = "models that pool in one way are supported: \
-                    cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken";
-        match named[..] {
-            [one] => Self::ALL
-                .into_iter()
-                .find(|(_, name, _)| *name == one)
-                .map(|(pooling, ..)| pooling)
-                .ok_or_else(|| folder.error(part, format!("the pooling `{one}` is not known"), help)),
-            _ => {
-                let problem = format!("pools in several ways at once ({})", named.join(", "));
-                Err(folder.error(part, problem, help))
-            }
+    };
+    let help = "models that pool in one way are supported: \
+                cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken";
+    match named[..] {
+        [one] => POOLINGS
+            .into_iter()
+            .find(|(_, name, _)| *name == one)
+            .map(|(pooling, ..)| pooling)
+            .ok_or_else(|| folder.error(part, format!("the pooling `{one}` is not known"), help)),
+        _ => {
+            let problem = format!("pools in several ways at once ({})", named.join(", "));
+            Err(folder.error(part, problem, help))
         }
     }
 }

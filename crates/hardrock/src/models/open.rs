@@ -4,13 +4,15 @@ use std::path::Path;
 
 use hardrock_engine::encoders::Encoder;
 use hardrock_engine::encoders::head::{Head, Step};
+use hardrock_engine::encoders::transformer::Pooling;
 use serde_json::Value;
 
 use super::embedder::Local;
 use super::folder::Folder;
-use super::modules::{Around, Module, steps};
+use super::modules::{self, Around, Module, steps};
 use super::static_model::{self, Model2VecConfig};
 use super::tokenizer::Tokenizer;
+use super::transformer_model::{self, Config};
 use super::weights::Weights;
 use super::{Card, Embedder, ModelOptions};
 use crate::{Error, Result};
@@ -25,6 +27,8 @@ pub(super) struct Body {
     pub(super) pooling: &'static str,
     /// See [`Local::tokens`].
     pub(super) tokens: usize,
+    /// See [`Card::notes`].
+    pub(super) notes: Vec<String>,
 }
 
 /// What decides the vectors beside the files.
@@ -46,8 +50,8 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
     let folder = Folder::new(root);
     let around = Around::read(&folder)?;
     let prompts = around.prompts(&options.prompts);
-    let modules: Option<Vec<Module>> = folder.json("modules.json")?;
-    let (body, mut steps) = match modules.as_deref() {
+    let listed: Option<Vec<Module>> = folder.json("modules.json")?;
+    let (body, mut steps) = match listed.as_deref() {
         Some([first, rest @ ..]) if first.name() == "StaticEmbedding" => {
             let weights = Weights::open(&folder, &first.path)?;
             let body = if static_model::is_model2vec(&weights) {
@@ -57,6 +61,16 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
                 static_model::embedding(&folder, &first.path, &weights, options)?
             };
             (body, steps(&folder, rest)?)
+        }
+        Some([first, pool, rest @ ..]) if first.name() == "Transformer" && pool.name() == "Pooling" => {
+            match Config::read(&folder, &first.path)? {
+                Some(config) => {
+                    let pooling = modules::pooling(&folder, &pool.path, &prompts)?;
+                    let body = transformer_model::body(&folder, &first.path, &config, pooling, options)?;
+                    (body, steps(&folder, rest)?)
+                }
+                None => return Err(unsupported(&folder, &[])),
+            }
         }
         Some(modules) => return Err(unsupported(&folder, modules)),
         None => plain(&folder, options)?,
@@ -87,7 +101,7 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
         similarity: around.similarity_fn_name,
         precision: PRECISION,
         fingerprint: folder.fingerprint(&resolved)?,
-        notes: Vec::new(),
+        notes: body.notes,
     };
     let (tokenizer, tokens) = (body.tokenizer, body.tokens);
     Ok(Box::new(Local { card, prompts, tokenizer, encoder: Box::new(encoder), tokens }))
@@ -95,6 +109,18 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
 
 /// A folder without `modules.json`.
 fn plain(folder: &Folder, options: &ModelOptions) -> Result<(Body, Vec<Step>)> {
+    if let Some(config) = Config::read(folder, "")?.filter(Config::is_known) {
+        let class = config.class();
+        if class.ends_with("ForSequenceClassification") {
+            let problem = format!("is a cross-encoder ({class}): it scores pairs and makes no vectors");
+            return Err(folder.error("", problem, "use it as a judge: --filter rerank:FOLDER"));
+        }
+        let mut body = transformer_model::body(folder, "", &config, Pooling::Mean, options)?;
+        body.notes.push(
+            "the folder does not say how to pool, so the mean is taken, as sentence-transformers does".into(),
+        );
+        return Ok((body, Vec::new()));
+    }
     let weights = Weights::open(folder, "")?;
     if !static_model::is_model2vec(&weights) {
         return Err(unsupported(folder, &[]));
@@ -106,9 +132,16 @@ fn plain(folder: &Folder, options: &ModelOptions) -> Result<(Body, Vec<Step>)> {
 
 /// Says what a folder is that cannot be read, and what would work.
 fn unsupported(folder: &Folder, modules: &[Module]) -> Error {
-    let help = "supported are static models: Model2Vec, and sentence-transformers with a StaticEmbedding";
+    let help = format!(
+        "supported are transformers ({}) and static models (Model2Vec, StaticEmbedding); others can be used behind a \
+         server or through --corpus-vectors and --query-vectors",
+        transformer_model::KINDS
+    );
     let kind = match (modules, folder.side_json::<Value>("config.json")) {
-        ([first, ..], _) => format!("a sentence-transformers model of the kind {}", first.name()),
+        ([_, ..], _) => {
+            let names: Vec<&str> = modules.iter().map(Module::name).collect();
+            format!("a sentence-transformers model of {}", names.join(", "))
+        }
         ([], Ok(Some(config))) => match config.get("model_type").and_then(Value::as_str) {
             Some(kind) => format!("a transformers model of the kind {kind}"),
             None => "a model whose config.json names no kind".to_owned(),

@@ -47,7 +47,7 @@ pub(super) fn model2vec(
 ) -> Result<Body> {
     let own = config.max_length.as_u64().and_then(|length| usize::try_from(length).ok());
     let max_length = options.max_length.or(own);
-    let tokenizer = Tokenizer::read(folder, part, false)?.as_model2vec(max_length)?;
+    let tokenizer = Tokenizer::read(folder, part, false)?.like_model2vec(max_length)?;
     let tokenizer = tokenizer.cut(max_length, &TokenizerConfig::default())?;
     let failed = |e| folder.model_error(part, e);
     let get = |name| weights.get(name).map_err(failed);
@@ -97,5 +97,6 @@ fn body(architecture: &str, tokenizer: Tokenizer, bag: StaticBag, max_length: Op
         max_length,
         pooling: "mean",
         tokens: usize::MAX,
+        notes: Vec::new(),
     }
 }

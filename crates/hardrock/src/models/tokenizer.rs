@@ -151,7 +151,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Input`].
-    pub(super) fn as_model2vec(mut self, length: Option<usize>) -> Result<Self> {
+    pub(super) fn like_model2vec(mut self, length: Option<usize>) -> Result<Self> {
         let text = std::fs::read(&self.path).map_err(Error::io("read", &self.path))?;
         let file: File = serde_json::from_slice(&text).map_err(Error::format(&self.path))?;
         self.without = match file.model.unk_token {

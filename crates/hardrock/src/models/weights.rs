@@ -96,11 +96,6 @@ impl Weights {
         Ok(Self { shards, places })
     }
 
-    /// Whether there is a tensor of that name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
-    }
-
     /// The names of all tensors, in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -108,6 +103,10 @@ impl Weights {
 }
 
 impl Tensors for Weights {
+    fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     fn get(&self, name: &str) -> encoders::Result<Option<Tensor>> {
         let Some(shard) = self.places.get(name).map(|&shard| &self.shards[shard]) else { return Ok(None) };
         let Some(entry) = shard.header.tensors.get(name) else { return Ok(None) };

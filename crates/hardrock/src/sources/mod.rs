@@ -2,6 +2,7 @@
 //!
 //! A source never looks at labels; filters do that. Its results are stored per chunk of anchors, so a source is asked once.
 
+mod approximate;
 mod bm25;
 mod given;
 mod pending;
@@ -13,10 +14,12 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use hardrock_core::{AnchorId, ItemId};
+use hardrock_engine::index::clustered::Recall;
 use hardrock_engine::index::{FamilyOptions, Neighbours, Shingler, TokenOptions, Tokenizer, Watch};
 
 use crate::Result;
 use crate::read::Table;
+pub use approximate::{ApproximateSource, ClusterCell};
 pub(crate) use bm25::with_rows;
 pub use bm25::{Bm25Source, Lexical, TableTexts};
 pub use given::GivenSource;
@@ -27,6 +30,16 @@ pub use run::RunSource;
 pub(crate) use vectors::NO_ROW;
 pub use vectors::{Vectors, VectorsLikeness, VectorsSource, open_vectors};
 
+/// Anchors to measure a source on, with what it proposed for them.
+pub struct Sample<'a> {
+    /// Their places among the judged anchors.
+    pub anchors: &'a [usize],
+    /// What was asked for.
+    pub depth: usize,
+    /// What was found, a row per anchor.
+    pub found: &'a Neighbours,
+}
+
 /// Proposes candidates, and scores pairs where it can.
 pub trait Source: Sync {
     /// For each anchor of the range, up to `depth` distinct documents, best first (ties: lower document number).
@@ -35,6 +48,16 @@ pub trait Source: Sync {
     /// Writes the source's score of `anchor` and each of `items` into `out` `[items]`: the same bits as in
     /// [`Source::propose`]. NaN where the source has no score for a pair.
     fn score(&self, anchor: AnchorId, items: &[ItemId], out: &mut [f32]) -> Result<()>;
+
+    /// How many of the exact best documents of some anchors the source has found; none for a source that is exact, or that
+    /// has no notion of it.
+    ///
+    /// # Errors
+    /// Those of the search.
+    fn recall(&self, sample: &Sample<'_>) -> Result<Option<Recall>> {
+        let _ = sample;
+        Ok(None)
+    }
 
     /// Says in a few words how exact the source is, for plans and reports.
     fn exactness(&self) -> String;

@@ -128,9 +128,16 @@ impl Rows for Vectors {
 }
 
 /// The rows of the judged anchors.
-struct Judged<'a> {
-    vectors: &'a Vectors,
-    judged: &'a [AnchorId],
+#[derive(Clone, Copy)]
+pub(super) struct Judged<'a> {
+    pub(super) vectors: &'a Vectors,
+    pub(super) judged: &'a [AnchorId],
+}
+
+impl Judged<'_> {
+    pub(super) fn count(&self) -> usize {
+        self.judged.len()
+    }
 }
 
 impl Rows for Judged<'_> {
@@ -180,12 +187,16 @@ impl<'a> VectorsSource<'a> {
         let watch = Watch { cancel: Some(cancel), pairs: None };
         Ok(Self { flat: Flat::new(documents, budget, watch)?, documents, queries, judged })
     }
+
+    /// The rows that are searched for.
+    pub(super) fn anchors(&self) -> Judged<'a> {
+        Judged { vectors: self.queries, judged: self.judged }
+    }
 }
 
 impl Source for VectorsSource<'_> {
     fn propose(&self, range: Range<usize>, depth: usize, _: &AtomicBool) -> Result<Neighbours> {
-        let anchors = Judged { vectors: self.queries, judged: self.judged };
-        Ok(self.flat.search(&anchors, range, depth)?)
+        Ok(self.flat.search(&self.anchors(), range, depth)?)
     }
 
     fn score(&self, anchor: AnchorId, items: &[ItemId], out: &mut [f32]) -> Result<()> {

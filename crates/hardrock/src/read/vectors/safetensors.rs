@@ -72,7 +72,7 @@ impl Header {
     /// The file's byte where the tensor begins, and the one after it; at the end of all files if it promises more
     /// than a file can hold.
     pub(crate) fn bytes(&self, entry: &Entry) -> [u64; 2] {
-        entry.data_offsets.map(|at| at.checked_add(self.start).unwrap_or(u64::MAX))
+        entry.data_offsets.map(|at| at.saturating_add(self.start))
     }
 }
 

@@ -205,6 +205,13 @@ pub(in crate::report) fn run(s: &Summary) -> String {
         }
         body.push_str("</tbody></table></div>\n");
     }
+    if !m.recall.is_empty() {
+        body.push_str("<h3>Search that is not exact</h3>\n<div class=\"scroll\"><table><tbody>\n");
+        for (source, recall) in &m.recall {
+            body.push_str(&format!("<tr><td>{}</td><td>{recall}</td></tr>\n", escape(source)));
+        }
+        body.push_str("</tbody></table></div>\n");
+    }
     for (title, files) in [("Inputs", &m.inputs), ("Outputs", &m.outputs)] {
         if files.is_empty() {
             continue;

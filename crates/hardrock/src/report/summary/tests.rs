@@ -81,6 +81,8 @@ fn manifest() -> Manifest {
             dropped_anchors: 0,
             filled: 0,
         },
+        p_fn: None,
+        recall: BTreeMap::new(),
         notices: BTreeMap::from([("missing documents".into(), 3)]),
         seconds: vec![("read".into(), 0.5), ("mine".into(), 1.25)],
         peak_memory: 300 << 20,

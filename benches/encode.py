@@ -1,0 +1,108 @@
+"""Encoding texts: hardrock beside sentence-transformers (torch), one pinned core, in turns.
+
+usage: encode.py ENCODE_BENCH DATA_FOLDER MODEL_FOLDER [--texts 800] [--rounds 3]
+(ENCODE_BENCH is `target/release/examples/encode_bench`: cargo build --release -p hardrock --example encode_bench)
+
+Three inputs: descriptions of debian-packages' subset-5k (real lengths), and texts of a fixed 32 and 128 tokens. The peer is
+the torch model of sentence-transformers, given token ids (tokenising is not counted for it, but is for hardrock), sorted by length, batches
+of 32, padded to the longest of the batch. Prints medians of sentences per second, their ratio by round, and the share of the machine's rate of
+fused multiply-adds, measured in the same process.. Needs torch, sentence-transformers; Linux.
+"""
+import argparse
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+PEER = """
+import sys, time, json
+import torch
+from sentence_transformers import SentenceTransformer
+torch.set_num_threads(1)
+model = SentenceTransformer(sys.argv[1], device="cpu").eval()
+texts = open(sys.argv[2], encoding="utf-8").read().splitlines()
+ids = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
+batches = []
+for start in range(0, len(order), 32):
+    rows = [ids[i] for i in order[start:start + 32]]
+    width = max(map(len, rows))
+    tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    batches.append({"input_ids": tokens, "attention_mask": mask})
+with torch.inference_mode():
+    model(dict(batches[0]))
+    start = time.time()
+    for batch in batches:
+        model(dict(batch))
+    seconds = time.time() - start
+print(json.dumps({"rate": len(texts) / seconds, "tokens": sum(map(len, ids))}))
+"""
+
+
+
+def inputs(data, count, folder):
+    source = f"{data}/debian-packages"
+    with open(f"{source}/subset-5k.tsv", encoding="utf-8") as lines:
+        wanted = {line.strip() for line in lines}
+    texts = []
+    with gzip.open(f"{source}/corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if record["_id"] in wanted and len(texts) < count:
+                texts.append(" ".join(f"{record.get('title', '')} {record['text']}".split()))
+    # One-piece words, so that the number of tokens is known: [CLS], words, [SEP].
+    words = "the quick brown fox over a lazy dog and some more small words of every day".split()
+    fixed = {n: [" ".join(words[(i + j) % len(words)] for j in range(n - 2)) for i in range(count // 4)] for n in (32, 128)}
+    for name, rows in (("real", texts), ("32 tokens", fixed[32] * 4), ("128 tokens", fixed[128])):
+        path = f"{folder}/{name.replace(' ', '-')}.txt"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("\n".join(rows) + "\n")
+        yield name, path
+
+
+def run(command):
+    env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    done = subprocess.run(["taskset", "-c", "0", *command], capture_output=True, text=True, env={**env, "HF_HUB_OFFLINE": "1", "RAYON_NUM_THREADS": "1"})
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def main():
+    args = argparse.ArgumentParser(usage=__doc__)
+    args.add_argument("bench")
+    args.add_argument("data")
+    args.add_argument("model")
+    args.add_argument("--texts", type=int, default=800)
+    args.add_argument("--rounds", type=int, default=3)
+    args = args.parse_args()
+    with open(f"{args.model}/config.json", encoding="utf-8") as f:
+        c = json.load(f)
+    h, layers, inner = c["hidden_size"], c["num_hidden_layers"], c["intermediate_size"]
+    print("| input | tokens / text | hardrock /s | torch /s | hardrock / torch | of the FMA peak | one text, ms |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in inputs(args.data, args.texts, folder):
+            count = sum(1 for _ in open(path, encoding="utf-8"))
+            ours, theirs = [], []
+            for _ in range(args.rounds):
+                ours.append(json.loads(run([args.bench, args.model, path, "1"])))
+                theirs.append(json.loads(run([sys.executable, "-c", PEER, args.model, path])))
+                print(f"  {name}: {ours[-1]} {theirs[-1]}", file=sys.stderr, flush=True)
+            mean = theirs[0]["tokens"] / count
+            # The layers' products; attention's, which grow with the square of the length, are left out.
+            flops = mean * layers * 2 * (4 * h * h + 2 * h * inner)
+            share = statistics.median(o["rate"] * flops / (o["peak_gflops"] * 1e9) for o in ours)
+            ratio = statistics.median(o["rate"] / t["rate"] for o, t in zip(ours, theirs))
+            print(
+                f"| {name} | {mean:.0f} | {statistics.median(o['rate'] for o in ours):.1f} | {statistics.median(t['rate'] for t in theirs):.1f} "
+                f"| {ratio:.2f} | {share:.0%} | {statistics.median(o['latency_ms'] for o in ours):.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

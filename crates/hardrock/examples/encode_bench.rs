@@ -1,0 +1,48 @@
+//! Rate of a model on the texts of a file, one a line, as `benches/encode.py` reads it.
+//!
+//! usage: encode_bench MODEL TEXTS [ROUNDS] [tokens N]
+
+use std::io::BufRead;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use hardrock::models::{self, ModelOptions};
+use hardrock_engine::kernel::{Isa, fma_rounds};
+
+#[expect(clippy::print_stdout, reason = "a measurement prints")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, texts, rest @ ..] = args.as_slice() else {
+        return Err("usage: encode_bench MODEL TEXTS [ROUNDS]".into());
+    };
+    let rounds: usize = rest.first().map_or(Ok(3), |r| r.parse())?;
+    let model = models::open(model, &ModelOptions::default())?;
+    let file = std::io::BufReader::new(std::fs::File::open(texts)?);
+    let texts: Vec<String> = file.lines().collect::<Result<_, _>>()?;
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut out = vec![0.0; texts.len() * model.dim()];
+    let cancel = AtomicBool::new(false);
+    let threads: usize = std::env::var("RAYON_NUM_THREADS").map_or(Ok(1), |t| t.parse())?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        pool.install(|| model.encode(&texts, &mut out, &cancel))?;
+        rates.push(texts.len() as f64 / start.elapsed().as_secs_f64());
+    }
+    let start = Instant::now();
+    pool.install(|| model.encode(&texts[..1], &mut out[..model.dim()], &cancel))?;
+    let latency = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let peak = fma_rounds(Isa::best(), 20_000_000) / start.elapsed().as_secs_f64();
+    rates.sort_by(f64::total_cmp);
+    println!(
+        "{{\"rate\": {:.2}, \"best\": {:.2}, \"latency_ms\": {:.2}, \"peak_gflops\": {:.1}, \"isa\": \"{}\"}}",
+        rates[rates.len() / 2],
+        rates[rates.len() - 1],
+        latency * 1e3,
+        peak / 1e9,
+        Isa::best().name(),
+    );
+    Ok(())
+}
