@@ -68,8 +68,16 @@ fn weights_are_what_p_fn_leaves() {
         let weight = doc["weight"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&weight));
     }
-    let (code, _, stderr) =
-        run(["mine", &text(&example()), "-o", &text(&folder.path().join("x.jsonl")), "--format", "flagembedding", "--weight", "p_fn"]);
+    let (code, _, stderr) = run([
+        "mine",
+        &text(&example()),
+        "-o",
+        &text(&folder.path().join("x.jsonl")),
+        "--format",
+        "flagembedding",
+        "--weight",
+        "p_fn",
+    ]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("no place for weights"), "{stderr}");
 }
@@ -102,7 +110,16 @@ fn verdicts_prove_a_promise_and_a_change_voids_it() {
     let base = ["--filter", "known,text"];
     let first = mined(folder.path(), "a.jsonl", &base);
     let empty = file(folder.path(), "none.qrels", "");
-    succeed(["judge", &text(&first), "-n", "20", "--max-false-negatives", "0.1", "--by", &format!("qrels:{}", text(&empty))]);
+    succeed([
+        "judge",
+        &text(&first),
+        "-n",
+        "20",
+        "--max-false-negatives",
+        "0.1",
+        "--by",
+        &format!("qrels:{}", text(&empty)),
+    ]);
     let store = folder.path().join("a.jsonl.verdicts.sqlite");
     let promise = |share: &str, more: &[&str]| {
         let out = text(&folder.path().join("p.jsonl"));
@@ -116,16 +133,26 @@ fn verdicts_prove_a_promise_and_a_change_voids_it() {
     let (code, _, stderr) = promise("0.1", &[]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("do not prove") && stderr.contains("more slots"), "{stderr}");
-    succeed(["judge", &text(&first), "-n", "60", "--max-false-negatives", "0.1", "--by", &format!("qrels:{}", text(&empty))]);
+    succeed([
+        "judge",
+        &text(&first),
+        "-n",
+        "60",
+        "--max-false-negatives",
+        "0.1",
+        "--by",
+        &format!("qrels:{}", text(&empty)),
+    ]);
     let (code, _, stderr) = promise("0.1", &[]);
     assert_eq!(code, Some(0), "{stderr}");
     let proved = manifest(&folder.path().join("p.jsonl"))["p_fn"]["promise"].clone();
     assert_eq!((proved["kind"].as_str(), proved["hits"].as_u64()), (Some("confident"), Some(0)));
     assert!(proved["upper"].as_f64().unwrap() <= 0.1 && stderr.contains("at most 10 %"), "{proved}");
     // Other numbers, another share: the verdicts prove nothing, and the output says why.
-    for (share, more, why) in
-        [("0.1", &["--num-negatives", "3"][..], "num-negatives changed"), ("0.2", &[], "chosen after the verdicts")]
-    {
+    for (share, more, why) in [
+        ("0.1", &["--num-negatives", "3"][..], "num-negatives changed"),
+        ("0.2", &[], "chosen after the verdicts"),
+    ] {
         let (code, _, stderr) = promise(share, more);
         assert_eq!(code, Some(0), "{stderr}");
         let promise = manifest(&folder.path().join("p.jsonl"))["p_fn"]["promise"].clone();

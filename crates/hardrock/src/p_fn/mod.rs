@@ -92,7 +92,8 @@ impl Models {
     pub fn known_factor(&self) -> f64 {
         match self.kind {
             Kind::Seeds | Kind::Verdicts => 2.4,
-            Kind::Shipped => 4.0,
+            // On debian-packages, of coefficients that had not seen it: .0081 for a truth of .0410.
+            Kind::Shipped => 5.1,
         }
     }
 
