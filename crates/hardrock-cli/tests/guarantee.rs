@@ -16,8 +16,8 @@ fn verdicts_make_a_promise_and_too_few_are_refused() {
     assert!(stderr.contains("of the selected are false negatives (an estimate"), "{stderr}");
 
     let judge = format!("qrels:{}", data("cwe/qrels/oracle.tsv").display());
-    let (_, stderr) = succeed(["judge", &mined, "-n", "20", "--by", &judge]);
-    assert!(stderr.contains(" verdicts, "), "{stderr}");
+    let (stdout, _) = succeed(["judge", &mined, "-n", "20", "--by", &judge]);
+    assert!(stdout.contains(" verdicts, "), "{stdout}");
     let verdicts = path("m.jsonl.verdicts.sqlite");
     let promise = |out: &str| {
         let arguments = ["mine", &input, "-o", out, "--max-false-negatives", "0.05", "--verdicts", &verdicts];
@@ -30,7 +30,10 @@ fn verdicts_make_a_promise_and_too_few_are_refused() {
     succeed(["judge", &mined, "-n", "280", "--by", &judge]);
     let (code, _, stderr) = promise(&promised);
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stderr.contains("promise: at most 5 % of the selected negatives are false, at 90 % confidence"), "{stderr}");
+    assert!(
+        stderr.contains("promise: at most 5 % of the selected negatives are false, at 90 % confidence"),
+        "{stderr}"
+    );
     let json = manifest(&folder.path().join("p.jsonl"));
     let said = &json["p_fn"]["promise"];
     assert_eq!((said["kind"].as_str(), said["share"].as_f64()), (Some("confident"), Some(0.05)), "{said}");
