@@ -16,7 +16,8 @@ pub mod selectors;
 pub mod stats;
 
 pub use block::{
-    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Tally, Verdict, Verdicts,
+    Block, BlockBuilder, Evidence, Judgeable, Mark, NO_RANK, NewRow, Origin, Part, Proposal, Reason, Row, Rows,
+    ScoreBlock, Segment, Tally, Verdict, Verdicts,
 };
 pub use error::{Error, Result};
 pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Outside, Overlap, Question, Taxonomy};
