@@ -14,6 +14,8 @@ pub struct Facts<'a> {
     pub anchors: &'a Catalogue,
     /// Labelled positives.
     pub known: &'a Known,
+    /// Documents that a judge found relevant (`judged`).
+    pub judged: &'a Known,
     /// Similarity of two documents, in `[0, 1]` or `[-1, 1]` (`kin`).
     pub likeness: Option<&'a dyn Likeness>,
     /// Share of word shingles that two documents have in common (`near`).

@@ -11,6 +11,7 @@ pub(crate) struct World {
     pub(crate) items: Catalogue,
     pub(crate) anchors: Catalogue,
     pub(crate) known: Known,
+    pub(crate) judged: Known,
     pub(crate) taxonomy: Option<Taxonomy>,
     /// Whether documents can be compared: see [`Distance`].
     pub(crate) related: bool,
@@ -24,6 +25,7 @@ impl World {
             items: &self.items,
             anchors: &self.anchors,
             known: &self.known,
+            judged: &self.judged,
             likeness: self.related.then_some(&Distance),
             overlap: self.related.then_some(&Distance),
             taxonomy: self.taxonomy.as_ref(),

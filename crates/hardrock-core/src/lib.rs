@@ -11,12 +11,14 @@ pub mod filters;
 mod fixture;
 mod ids;
 pub mod metrics;
+pub mod p_fn;
+pub mod promise;
 mod rng;
 pub mod selectors;
 pub mod stats;
 
 pub use block::{
-    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Tally, Verdict, Verdicts,
+    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict, Verdicts,
 };
 pub use error::{Error, Result};
 pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Outside, Overlap, Question, Taxonomy};

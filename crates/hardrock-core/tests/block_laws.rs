@@ -197,6 +197,7 @@ fn filter(block: &mut Block, world: &World, filters: &[FilterSpec]) -> Result<Ve
         overlap: Some(&pairs),
         taxonomy: Some(&world.taxonomy),
         outside: Some(&pairs),
+        judged: &Known::default(),
     };
     let mut filters = filters.to_vec();
     filters.sort_by_key(FilterSpec::place);

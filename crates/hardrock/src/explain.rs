@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hardrock_core::p_fn::{self, Measured, Standing, signal};
 use serde::Serialize;
 
 use crate::Result;
 use crate::candidates::{AnchorCandidates, CandidateRow, SourceEvidence, Status};
 use crate::outputs::Outputs;
+use crate::p_fn::Models;
 use crate::texts::{Texts, one_line};
 
 /// Everything that is known about one anchor.
@@ -62,6 +64,12 @@ pub struct Explained {
     pub threshold: Option<f32>,
     /// The positive that decided, where one did.
     pub against: Option<String>,
+    /// Probability that it is in truth a positive, where it was estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_fn: Option<f32>,
+    /// What speaks for and against that, in words, strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub p_fn_because: Vec<String>,
     /// Its text on one line, where it could be found.
     pub text: Option<String>,
 }
@@ -77,7 +85,10 @@ pub fn explain(mined: &Path, query_id: &str, data: Option<&Path>) -> Result<Expl
     let anchors = [anchor];
     let texts = Texts::gather(&outputs, manifest.as_ref(), data, &anchors, documents)?;
     let [anchor] = anchors;
-    Ok(Explanation::of(&anchor, candidates.sources(), candidates.score_by(), &texts))
+    let mut explanation = Explanation::of(&anchor, candidates.sources(), candidates.score_by(), &texts);
+    let models = manifest.as_ref().and_then(|m| m.p_fn.as_ref()).map(|p| &p.models);
+    explanation.say_p_fn(&anchor, candidates.signals(), models);
+    Ok(explanation)
 }
 
 impl Explanation {
@@ -102,6 +113,42 @@ impl Explanation {
             note: texts.note().map(str::to_owned),
         }
     }
+
+    /// Adds p_fn to the candidates, and in words what it rests on, where the models are known.
+    fn say_p_fn(&mut self, anchor: &AnchorCandidates, signals: &[String], models: Option<&Models>) {
+        let place = |name: &str| signals.iter().position(|s| s == name);
+        let Some(at) = place(signal::P_FN) else { return };
+        let places = signal::ALL.map(place);
+        let model = models.and_then(|m| m.of(&self.query_id)).filter(|m| m.is_sound());
+        let highest = |scores: &mut dyn Iterator<Item = f32>| scores.fold(f32::NAN, f32::max);
+        let positive = highest(&mut anchor.positives().filter_map(|r| r.score));
+        let best = highest(&mut anchor.rows.iter().filter_map(|r| r.score));
+        for (told, row) in self.candidates.iter_mut().zip(anchor.candidates()) {
+            let value = |i: Option<usize>| i.and_then(|i| row.signals.get(i).copied().flatten());
+            told.p_fn = value(Some(at));
+            let (Some(model), Some(_)) = (model, told.p_fn) else { continue };
+            let mut columns = [f32::NAN; 7];
+            for (slot, &i) in columns.iter_mut().zip(&places[1..]) {
+                *slot = value(i).unwrap_or(f32::NAN);
+            }
+            let proposed = row.evidence.iter().filter(|e| e.rank.is_some()).count();
+            // The anchor's own vectors stand in no column, so they are passed over.
+            let standing = Standing {
+                score: row.score.unwrap_or(f32::NAN),
+                best,
+                positive,
+                rank: row.rank.unwrap_or_default() as usize,
+                vectors: f32::NAN,
+                positive_vectors: f32::NAN,
+                agreement: proposed as f32 / row.evidence.len().max(1) as f32,
+            };
+            let said = p_fn::say(model, &Measured::of_columns(columns), &standing);
+            told.p_fn_because = said
+                .into_iter()
+                .map(|s| format!("{} ({})", s.words, if s.adds > 0.0 { "for" } else { "against" }))
+                .collect();
+        }
+    }
 }
 
 impl Explained {
@@ -120,6 +167,8 @@ impl Explained {
             value: drop.map(|d| d.value).filter(|v| !v.is_nan()),
             threshold: drop.map(|d| d.threshold).filter(|v| !v.is_nan()),
             against: drop.and_then(|d| d.against.clone()),
+            p_fn: None,
+            p_fn_because: Vec::new(),
             text: texts.document(&row.doc_id).map(one_line),
         }
     }

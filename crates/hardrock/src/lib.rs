@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod mine;
 pub mod models;
 pub mod outputs;
+pub mod p_fn;
 pub mod presets;
 pub mod read;
 pub mod report;
@@ -20,5 +21,6 @@ pub mod sources;
 pub mod store;
 pub mod texts;
 pub mod validate;
+pub mod verdicts;
 
 pub use error::{Error, Result};

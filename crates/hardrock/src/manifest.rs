@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hardrock_core::stats::Reliability;
 use serde::{Deserialize, Serialize};
+
+use crate::p_fn::Models;
 
 /// Written as `OUT.manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub struct Manifest {
     pub outputs: BTreeMap<String, String>,
     /// Counts of the run.
     pub counts: Counts,
+    /// What p_fn says of the run and what is promised of it; none where it was not estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_fn: Option<PFnManifest>,
     /// What the readers noticed: counts by kind of notice (missing documents, anchors without positives, skipped rows …).
     pub notices: BTreeMap<String, u64>,
     /// Measured recall of the sources that do not search exactly.
@@ -55,6 +61,86 @@ impl std::fmt::Display for SearchRecall {
             self.mean, self.low, self.high, self.anchors, self.target
         )
     }
+}
+
+/// p_fn over a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PFnManifest {
+    /// The models that estimated it.
+    pub models: Models,
+    /// Highest p_fn that stayed; none = any.
+    pub max: Option<f32>,
+    /// Mean p_fn over the selected: the share of false negatives that is to be expected.
+    pub expected: f64,
+    /// Of the k hardest candidates that no other filter dropped, the share that was selected.
+    pub hardness_kept: f64,
+    /// Candidates and selected negatives by p_fn; empty bins are left out.
+    pub bins: Vec<PFnBin>,
+    /// Reliability on verdicts, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<Reliability>,
+    /// What a promise depends on, by name.
+    pub depends: BTreeMap<String, String>,
+    /// The promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<PromiseManifest>,
+}
+
+/// Candidates of one range of p_fn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PFnBin {
+    /// Lower edge.
+    pub from: f64,
+    /// Upper edge.
+    pub to: f64,
+    /// Candidates.
+    pub candidates: u64,
+    /// Of these, selected.
+    pub selected: u64,
+}
+
+/// A promise about the share of false negatives, and what it rests on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PromiseManifest {
+    /// Highest share asked for.
+    pub share: f64,
+    /// Confidence asked for.
+    pub confidence: f64,
+    /// `confident`, `average` or `estimate`.
+    pub kind: String,
+    /// The threshold on p_fn that was chosen.
+    pub threshold: f32,
+    /// Estimated share, where nothing is proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<f64>,
+    /// Proved upper bound on the share, at the confidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<f64>,
+    /// Filled slots that were judged at the threshold.
+    pub slots: u64,
+    /// False negatives among them.
+    pub hits: u64,
+    /// Verdicts used.
+    pub verdicts: u64,
+    /// Verdicts missing before the last judged slot; each counted as a false negative.
+    pub missing: u64,
+    /// Judges with their numbers of verdicts.
+    pub judges: BTreeMap<String, u64>,
+    /// Share of single verdicts that are wrong, by doubly judged pairs; none below 20 pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_error: Option<f64>,
+    /// Anchors with a judged slot.
+    pub anchors_covered: u64,
+    /// The thresholds among which was chosen, fixed before the verdicts.
+    pub grid: Vec<f32>,
+    /// Of the k hardest candidates that no other filter dropped, the share that was selected.
+    pub hardness_kept: f64,
+    /// Negatives that could not be had / asked for.
+    pub shortfall: f64,
+    /// Why verdicts at hand prove nothing.
+    pub void: Vec<String>,
+    /// All of it as a sentence.
+    pub words: String,
 }
 
 /// Counts of a run; `retrieved = kept + dropped` and `requested = selected + short` always.

@@ -311,6 +311,7 @@ mod tests {
             evidence: Vec::new(),
             drop: None,
             pick,
+            signals: Vec::new(),
         };
         let anchor = AnchorCandidates {
             query_id: "q".into(),

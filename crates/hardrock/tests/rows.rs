@@ -488,6 +488,7 @@ fn any_doc() -> impl Strategy<Value = Doc> {
             score,
             rank,
             source,
+            weight: None,
         })
 }
 

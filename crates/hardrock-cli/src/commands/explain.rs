@@ -155,6 +155,8 @@ const RANK: usize = 5;
 const STATUS: usize = 8;
 /// Indent of a line below a document's own.
 const DETAIL: usize = RANK + 2;
+/// p_fn from which an explanation speaks of it.
+const TOLD: f32 = 0.01;
 /// Columns that a text must have to stand on its document's line.
 const READABLE: usize = 36;
 
@@ -223,6 +225,11 @@ impl Layout {
             }
             Some(text) => lines.push(style.paint(DIM, &shorten(text, below))),
             None => {}
+        }
+        // A p_fn near nothing needs no words.
+        if let Some(p) = row.p_fn.filter(|p| *p >= TOLD || row.reason == Some("max-p-fn")) {
+            let told = wrap(&format!("p_fn {p:.3}: {}", row.p_fn_because.join("; ")), below);
+            lines.extend(told.iter().map(|part| style.paint(DIM, part)));
         }
         if let (Some(reason), Some(because)) = (row.reason, &row.because) {
             let told = wrap(&format!("{reason}: {because}"), below);
@@ -312,6 +319,8 @@ mod tests {
             value: None,
             threshold: None,
             against: None,
+            p_fn: None,
+            p_fn_because: Vec::new(),
             text: None,
         }
     }

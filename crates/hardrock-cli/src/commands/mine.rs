@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hardrock::mine::spec::{KinBy, Metric};
+use hardrock::mine::spec::{DEFAULT_CONFIDENCE, KinBy, Metric, PFnModel, PromiseSpec, Weight};
 use hardrock::mine::{self, MineSpec, Outcome, Plan, RunOptions, flags};
 use hardrock::presets::{self, Preset};
 use hardrock::read::{DataSpec, OnBadRow};
 use hardrock::rows::RowFormat;
 use hardrock::{Error, Result};
+use hardrock_core::promise::Kind;
 
 use super::model_args::ModelArgs;
 use super::{nearest, print};
@@ -105,6 +106,32 @@ pub(crate) struct MineArgs {
     /// What kin measures: tf-idf or vectors [default: tf-idf]
     #[arg(long, value_name = "NAME", help_heading = "Filters", value_parser = parse_kin_by)]
     kin_by: Option<KinBy>,
+    /// Highest p_fn of a negative, in [0, 1]: the estimated probability that it is in truth a positive
+    #[arg(long, value_name = "P", help_heading = "False negatives", conflicts_with = "max_false_negatives")]
+    max_p_fn: Option<f32>,
+    /// Where p_fn comes from: auto (learned from other anchors' positives, else shipped), shipped, none [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = "False negatives", value_parser = parse_p_fn)]
+    p_fn: Option<PFnModel>,
+    /// Promise that at most this share of the selected negatives is false, e.g. 0.05
+    #[arg(long, value_name = "SHARE", help_heading = "False negatives")]
+    max_false_negatives: Option<f64>,
+    /// How sure the promise is [default: 0.9]
+    #[arg(long, value_name = "P", help_heading = "False negatives", requires = "max_false_negatives")]
+    confidence: Option<f64>,
+    /// confident: kept at the confidence; average: kept on average, with fewer verdicts [default: confident]
+    #[arg(long, value_name = "KIND", help_heading = "False negatives", value_parser = parse_promise, requires = "max_false_negatives")]
+    promise: Option<Kind>,
+    /// Verdicts of `hardrock judge` (RUN.verdicts.sqlite, JSON lines, qrels): what they call relevant is no negative; they prove
+    /// the promise, or without one teach p_fn
+    #[arg(long, value_name = "FILE", help_heading = "False negatives")]
+    verdicts: Option<PathBuf>,
+    /// Older verdicts that p_fn learns from, where --verdicts are to prove a promise
+    #[arg(long, value_name = "FILE", help_heading = "False negatives")]
+    learn_from: Option<PathBuf>,
+    /// Write beside each negative the weight 1 - p_fn (native and parquet)
+    #[arg(long, value_name = "p_fn", help_heading = "False negatives", value_parser = parse_weight)]
+    weight: Option<Weight>,
+
     /// First rank that may be a negative, from 0 [default: 0]
     #[arg(long, value_name = "RANK", help_heading = "Filters")]
     range_min: Option<usize>,
@@ -194,6 +221,30 @@ fn parse_kin_by(text: &str) -> std::result::Result<KinBy, String> {
         "tf-idf" => Ok(KinBy::TfIdf),
         "vectors" => Ok(KinBy::Vectors),
         _ => Err("one of tf-idf, vectors".into()),
+    }
+}
+
+fn parse_p_fn(text: &str) -> std::result::Result<PFnModel, String> {
+    match text {
+        "auto" => Ok(PFnModel::Auto),
+        "shipped" => Ok(PFnModel::Shipped),
+        "none" => Ok(PFnModel::None),
+        _ => Err("one of auto, shipped, none".into()),
+    }
+}
+
+fn parse_promise(text: &str) -> std::result::Result<Kind, String> {
+    match text {
+        "confident" => Ok(Kind::Confident),
+        "average" => Ok(Kind::Average),
+        _ => Err("one of confident, average".into()),
+    }
+}
+
+fn parse_weight(text: &str) -> std::result::Result<Weight, String> {
+    match text {
+        "p_fn" => Ok(Weight::PFn),
+        _ => Err("only p_fn is a weight".into()),
     }
 }
 
@@ -287,6 +338,16 @@ fn summary(outcome: &Outcome) -> String {
     if c.dropped_anchors > 0 {
         text += &format!("; {} left out", many(c.dropped_anchors, "anchor"));
     }
+    if let Some(p_fn) = &outcome.manifest.p_fn {
+        text += &match &p_fn.promise {
+            Some(promise) => format!("\n  promise: {}", promise.words),
+            None => format!(
+                "\n  p_fn says that {:.1} % of the selected are false negatives (an estimate; {})",
+                p_fn.expected * 100.0,
+                p_fn.models.note
+            ),
+        };
+    }
     for (what, count) in &outcome.manifest.notices {
         text += &format!("\n  note: {} {what}", n(*count));
     }
@@ -332,6 +393,7 @@ impl MineArgs {
             flags::apply(&mut spec, &preset.sets)?;
         }
         self.set_filters(&mut spec)?;
+        self.set_p_fn(&mut spec);
         self.set_selection(&mut spec)?;
         Ok(spec)
     }
@@ -465,6 +527,27 @@ impl MineArgs {
                 margin_against: self.margin_against.as_deref(),
             },
         )
+    }
+
+    fn set_p_fn(&self, spec: &mut MineSpec) {
+        if let Some(max) = self.max_p_fn {
+            flags::set_max_p_fn(&mut spec.filters, max);
+        }
+        let p_fn = &mut spec.p_fn;
+        p_fn.model = self.p_fn.unwrap_or(p_fn.model);
+        if let Some(share) = self.max_false_negatives {
+            p_fn.promise = Some(PromiseSpec {
+                share,
+                confidence: self.confidence.unwrap_or(DEFAULT_CONFIDENCE),
+                kind: self.promise.unwrap_or(Kind::Confident),
+            });
+        }
+        for (to, from) in [(&mut p_fn.verdicts, &self.verdicts), (&mut p_fn.learn_from, &self.learn_from)] {
+            if from.is_some() {
+                to.clone_from(from);
+            }
+        }
+        spec.write.weight = self.weight.or(spec.write.weight);
     }
 
     fn set_selection(&self, spec: &mut MineSpec) -> Result<()> {

@@ -1,11 +1,13 @@
 //! One file per command.
 
+mod bench;
 mod convert;
 mod embed;
 mod eval;
 mod explain;
 mod formats;
 mod generate;
+mod judge;
 mod mine;
 mod model_args;
 mod report;
@@ -25,9 +27,11 @@ use crate::args::Globals;
 pub(crate) enum Command {
     Mine(Box<mine::MineArgs>),
     Search(Box<search::SearchArgs>),
+    Bench(bench::BenchArgs),
     Embed(Box<embed::EmbedArgs>),
     Eval(Box<eval::EvalArgs>),
     Explain(explain::ExplainArgs),
+    Judge(Box<judge::JudgeArgs>),
     Report(report::ReportArgs),
     Convert(convert::ConvertArgs),
     Formats(formats::FormatsArgs),
@@ -52,9 +56,11 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
     match command {
         Command::Mine(args) => mine::run(*args, globals),
         Command::Search(args) => search::run(*args, globals),
+        Command::Bench(args) => bench::run(&args, globals),
         Command::Embed(args) => embed::run(*args, globals),
         Command::Eval(args) => eval::run(*args, globals),
         Command::Explain(args) => explain::run(&args, globals),
+        Command::Judge(args) => judge::run(&args, globals),
         Command::Report(args) => report::run(&args, globals),
         Command::Convert(args) => convert::run(&args, globals),
         Command::Formats(args) => formats::run(&args, globals),

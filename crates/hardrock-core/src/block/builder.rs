@@ -66,6 +66,7 @@ impl BlockBuilder {
             positives: Vec::new(),
             positive_scores: Vec::new(),
             verdicts: Vec::new(),
+            signals: Vec::new(),
         };
         Self { block, order: Vec::new() }
     }

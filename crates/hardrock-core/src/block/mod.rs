@@ -9,7 +9,7 @@ mod verdict;
 
 use std::ops::Range;
 
-use crate::{AnchorId, ItemId};
+use crate::{AnchorId, Error, ItemId, Result};
 pub use builder::{BlockBuilder, NewRow, Proposal};
 pub use tally::Tally;
 pub use verdict::{Reason, Verdict, Verdicts};
@@ -40,6 +40,16 @@ pub struct Block {
     positives: Vec<ItemId>,
     positive_scores: Vec<f32>,
     verdicts: Vec<Option<Verdict>>,
+    signals: Vec<Signal>,
+}
+
+/// A number per cell that some stage found out, such as p_fn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signal {
+    /// Its name, as in column names.
+    pub name: String,
+    /// Value per cell; NaN where it is not known.
+    pub values: Vec<f32>,
 }
 
 impl Block {
@@ -71,6 +81,21 @@ impl Block {
     /// All rows, in order.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.rows()).map(|r| self.row(r))
+    }
+
+    /// What stages found out about the cells, each `[cells]`.
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
+    }
+
+    /// Replaces the signals. Errors, and changes nothing, where one has not a value per cell.
+    pub fn set_signals(&mut self, signals: Vec<Signal>) -> Result<()> {
+        if let Some(wrong) = signals.iter().find(|s| s.values.len() != self.cells()) {
+            let got = wrong.values.len();
+            return Err(Error::Shape { what: "values of a signal", expected: self.cells(), got });
+        }
+        self.signals = signals;
+        Ok(())
     }
 
     /// How many cells were retrieved, kept and dropped, and why.
@@ -136,6 +161,12 @@ impl<'a> Row<'a> {
         &evidence.ranks[self.cells.clone()]
     }
 
+    /// A signal's values of this row `[len]`; `None` where the block has no signal of this name.
+    pub fn signal(&self, name: &str) -> Option<&'a [f32]> {
+        let signal = self.block.signals.iter().find(|s| s.name == name)?;
+        Some(&signal.values[self.cells.clone()])
+    }
+
     /// The block's evidence, one entry per source.
     pub fn evidence(&self) -> &'a [Evidence] {
         &self.block.evidence
@@ -165,7 +196,6 @@ impl<'a> Row<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Result;
 
     fn block() -> Result<Block> {
         let mut b = BlockBuilder::new(["bm25"]);

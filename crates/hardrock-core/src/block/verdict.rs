@@ -54,6 +54,10 @@ reasons! {
     Agree = "agree",
     /// Dropped by an outside program.
     Command = "command",
+    /// Found relevant by a judge.
+    Judged = "judged",
+    /// Probably a false negative: p_fn above the maximum.
+    MaxPFn = "max-p-fn",
 }
 
 /// One decision: which filter, the value it looked at, the threshold it compared with, and the positive it compared against.
@@ -132,6 +136,8 @@ impl Verdict {
             Reason::Agree => format!("proposed by {v} source(s), {t} needed"),
             Reason::Command if v.is_nan() => "dropped by the outside program".into(),
             Reason::Command => format!("dropped by the outside program (its value {v:.4})"),
+            Reason::Judged => "was found relevant by a judge".into(),
+            Reason::MaxPFn => format!("p_fn {v:.4} is above {t:.4}: probably a false negative"),
         }
     }
 }

@@ -8,16 +8,19 @@
 //! 3. likeness to a positive: `near`, `kin`, from certain to less certain.
 //! 4. side knowledge: `family`, `group`, `time`, `taxonomy`.
 //! 5. scores: `score`, `margin`, then `agree`, all of them free.
-//! 6. `command`, the dearest, which so sees only what every other filter let live.
+//! 6. `command`, the dearest, which so sees only what every other rule let live.
+//! 7. `judged` and `p_fn`, last: a promise about false negatives needs to know what would live without them.
 
 mod agree;
 mod command;
 mod family;
 mod group;
+mod judged;
 mod kin;
 mod known;
 mod margin;
 mod near;
+mod p_fn;
 mod score;
 mod taxonomy;
 mod text;
@@ -33,10 +36,12 @@ pub use agree::Agree;
 pub use command::Command;
 pub use family::Family;
 pub use group::Group;
+pub use judged::Judged;
 pub use kin::Kin;
 pub use known::Known;
 pub use margin::{Against, Margin};
 pub use near::Near;
+pub use p_fn::PFn;
 pub use score::Score;
 pub use taxonomy::Taxonomy;
 pub use text::Text;
@@ -93,6 +98,8 @@ components! {
     margin => Margin [AbsoluteMargin, RelativeMargin],
     agree => Agree [Agree],
     command => Command [Command],
+    judged => Judged [Judged],
+    p_fn => PFn [MaxPFn],
 }
 
 impl FilterSpec {

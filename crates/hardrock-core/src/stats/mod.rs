@@ -3,10 +3,16 @@
 //! All functions take the differences `b - a`, one per query, in a fixed order; random draws are keyed by (seed, place
 //! of use, resample), so results do not depend on threads.
 
+mod calibration;
 mod distributions;
+mod exact;
+mod logistic;
 
 use crate::Rng;
+pub use calibration::{Bin, EDGES, Isotonic, Reliability, auc, bin, edges, reliability};
 use distributions::{normal_cdf, normal_quantile, student_two_sided};
+pub use exact::{binomial_at_most, upper_bound};
+pub use logistic::{Logistic, Rows, log_odds, probability};
 
 /// Stage keys of the draws made here: one seed serves both without sharing draws.
 const FLIPS: u64 = 0x666C_6970;

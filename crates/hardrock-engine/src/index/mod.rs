@@ -36,6 +36,6 @@ pub use neighbours::Neighbours;
 pub use shingles::{Shingler, Shingles};
 pub use terms::Terms;
 pub use texts::Texts;
-pub use tfidf::{TfIdf, TfIdfRow};
+pub use tfidf::{Common, TfIdf, TfIdfRow};
 pub use tokens::{TokenOptions, Tokenizer, Words};
 pub use watch::Watch;

@@ -100,6 +100,83 @@ impl TfIdf {
         }
         Ok(((sum * f64::from(self.scale[doc as usize])) as f32).min(1.0))
     }
+
+    /// What each of `texts` has in common with a document, whose row is read once. Appends to `out`.
+    ///
+    /// # Errors
+    /// The document does not exist, or its row cannot be read.
+    pub fn compare(
+        &self,
+        texts: &[TfIdfRow],
+        doc: u32,
+        buffer: &mut RowBuffer,
+        out: &mut Vec<Common>,
+    ) -> Result<()> {
+        let other = self.forward.row(doc, buffer)?;
+        for text in texts {
+            let (mut sum, mut covered, mut shared, mut i) = (0f64, 0f64, 0, 0);
+            for (&term, &count) in other.terms.iter().zip(other.counts) {
+                while text.terms.get(i).is_some_and(|&t| t < term) {
+                    i += 1;
+                }
+                match text.terms.get(i) {
+                    None => break,
+                    Some(&t) if t == term => {
+                        sum += text.weights[i] * weight(&self.idf, term, u32::from(count));
+                        covered += text.weights[i];
+                        shared += 1;
+                    }
+                    Some(_) => {}
+                }
+            }
+            let whole: f64 = text.weights.iter().sum();
+            out.push(Common {
+                cosine: ((sum * f64::from(self.scale[doc as usize])) as f32).min(1.0),
+                shared,
+                terms: other.terms.len() as u32,
+                covered: if whole > 0.0 { (covered / whole) as f32 } else { 0.0 },
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a text and a document have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Common {
+    /// Tf-idf cosine, in `[0, 1]`.
+    pub cosine: f32,
+    /// Distinct terms in both.
+    pub shared: u32,
+    /// Distinct terms of the document.
+    pub terms: u32,
+    /// Share of the text's weight that falls on shared terms, in `[0, 1]`; 0 for a text without known terms.
+    pub covered: f32,
+}
+
+impl TfIdfRow {
+    /// From ascending terms and their weights; what is longer is cut off.
+    pub fn of(mut terms: Vec<u32>, mut weights: Vec<f64>) -> Self {
+        let len = terms.len().min(weights.len());
+        terms.truncate(len);
+        weights.truncate(len);
+        Self { terms, weights }
+    }
+
+    /// Number of distinct known terms.
+    pub fn len(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// Whether the corpus knows none of the text's terms.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// `(term, weight)` by ascending term.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, f64)> + '_ {
+        self.terms.iter().copied().zip(self.weights.iter().copied())
+    }
 }
 
 fn weight(idf: &[f64], term: u32, count: u32) -> f64 {
@@ -145,6 +222,20 @@ mod tests {
         let (common, rare) = ((1.0 + 0.5 / 2.5f64).ln(), 2f64.ln());
         let expected = common * common / (common * common + rare * rare);
         assert!((f64::from(cosine(&index, 0, 1)) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn comparing_counts_shared_terms_and_agrees_with_the_cosine() {
+        let index = built(&["a b c", "b c c d", "x"].map(String::from).to_vec());
+        let texts = [index.document(0).unwrap(), index.text(&index.forward.query("b zebra d"))];
+        let mut out = Vec::new();
+        index.compare(&texts, 1, &mut RowBuffer::default(), &mut out).unwrap();
+        assert_eq!(out[0].cosine, cosine(&index, 0, 1));
+        assert_eq!((out[0].shared, out[0].terms), (2, 3));
+        assert_eq!((out[1].shared, out[1].covered), (2, 1.0), "an unknown term weighs nothing");
+        out.clear();
+        index.compare(&texts, 2, &mut RowBuffer::default(), &mut out).unwrap();
+        assert_eq!((out[0].shared, out[0].covered, out[0].cosine), (0, 0.0, 0.0));
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub struct CandidateRow {
     pub drop: Option<Decision>,
     /// Position among the selected, 0 = first.
     pub pick: Option<u32>,
+    /// What stages found out, in the file's column order `[signals]`; `None` = not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Option<f32>>,
 }
 
 /// One anchor with all its rows.
@@ -198,6 +201,7 @@ mod key {
     pub(super) const VERSION: &str = "hardrock.version";
     pub(super) const SCORE_BY: &str = "hardrock.score_by";
     pub(super) const SOURCES: &str = "hardrock.sources";
+    pub(super) const SIGNALS: &str = "hardrock.signals";
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct Candidates {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
     sources: Vec<String>,
+    signals: Vec<String>,
     score_by: String,
     version: String,
 }
@@ -54,8 +55,14 @@ impl Candidates {
         }
         let sources = serde_json::from_str(&value(key::SOURCES)?)
             .map_err(|e| foreign(path, format!("the metadata's `{}`: {e}", key::SOURCES)))?;
+        // Files of earlier versions have none.
+        let signals = match value(key::SIGNALS) {
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|e| foreign(path, format!("the metadata's `{}`: {e}", key::SIGNALS)))?,
+            Err(_) => Vec::new(),
+        };
         let (score_by, version) = (value(key::SCORE_BY)?, value(key::VERSION)?);
-        Ok(Self { path: path.to_owned(), metadata, sources, score_by, version })
+        Ok(Self { path: path.to_owned(), metadata, sources, signals, score_by, version })
     }
 
     /// The file.
@@ -66,6 +73,11 @@ impl Candidates {
     /// The sources, in column order.
     pub fn sources(&self) -> &[String] {
         &self.sources
+    }
+
+    /// The signals, in column order.
+    pub fn signals(&self) -> &[String] {
+        &self.signals
     }
 
     /// The judging score's name.
@@ -248,6 +260,7 @@ struct Columns {
     threshold: Floats,
     against: StringArray,
     pick: Counts,
+    signals: Vec<Floats>,
 }
 
 impl Columns {
@@ -268,6 +281,7 @@ impl Columns {
             threshold: float("threshold")?,
             against: text("against")?,
             pick: count("pick")?,
+            signals: file.signals.iter().map(|s| float(s)).collect::<Result<_>>()?,
         })
     }
 
@@ -296,6 +310,7 @@ impl Columns {
                 .collect(),
             drop,
             pick: count(&self.pick, i),
+            signals: self.signals.iter().map(|s| float(s, i)).collect(),
         })
     }
 }

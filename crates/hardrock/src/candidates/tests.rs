@@ -122,11 +122,13 @@ fn expected(block: &Block, selection: &Selection, r: usize) -> Vec<CandidateRow>
         evidence: vec![SourceEvidence::default(); 2],
         drop: None,
         pick: None,
+        signals: Vec::new(),
     });
     let candidates = (0..row.len()).map(|i| {
         let pick = selection.row(r).iter().position(|&p| p == i).map(|p| p as u32);
         let verdict = row.verdicts()[i];
         CandidateRow {
+            signals: Vec::new(),
             doc_id: names.item(row.items()[i]).into(),
             status: match (verdict, pick) {
                 (Some(_), _) => Status::Dropped,

@@ -34,6 +34,7 @@ pub struct CandidatesWriter<W: Write + Send> {
     schema: Arc<Schema>,
     columns: Columns,
     sources: usize,
+    signals: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -49,22 +50,38 @@ struct Columns {
     threshold: Float32Builder,
     against: StringBuilder,
     pick: UInt32Builder,
+    signals: Vec<Float32Builder>,
     rows: usize,
 }
 
 impl<W: Write + Send> CandidatesWriter<W> {
-    /// Starts a file on `out`. `path` names it in errors; `sources` are the block's, in column order; `score_by` is the judging
-    /// score's name.
+    /// Starts a file without signals on `out`. `path` names it in errors; `sources` are the block's, in column order; `score_by`
+    /// is the judging score's name.
     pub fn create(out: W, path: &Path, sources: &[String], score_by: &str) -> Result<Self> {
-        let schema = Arc::new(schema(sources));
-        let properties = properties(sources, score_by).map_err(Error::format(path))?;
+        Self::create_with(out, path, sources, &[], score_by)
+    }
+
+    /// Starts a file that also has a column per signal; blocks must bring them.
+    pub fn create_with(
+        out: W,
+        path: &Path,
+        sources: &[String],
+        signals: &[String],
+        score_by: &str,
+    ) -> Result<Self> {
+        let schema = Arc::new(schema(sources, signals));
+        let properties = properties(sources, signals, score_by).map_err(Error::format(path))?;
         let failed = Arc::default();
         let sink = Sink { out, failed: Arc::clone(&failed) };
         let out =
             ArrowWriter::try_new(sink, schema.clone(), Some(properties)).map_err(Error::format(path))?;
-        let columns =
-            Columns { evidence: sources.iter().map(|_| Default::default()).collect(), ..Columns::default() };
-        Ok(Self { out, failed, path: path.to_owned(), schema, columns, sources: sources.len() })
+        let columns = Columns {
+            evidence: sources.iter().map(|_| Default::default()).collect(),
+            signals: signals.iter().map(|_| Float32Builder::new()).collect(),
+            ..Columns::default()
+        };
+        let (sources, signals) = (sources.len(), signals.to_vec());
+        Ok(Self { out, failed, path: path.to_owned(), schema, columns, sources, signals })
     }
 
     /// Appends all rows of a block in order. Errors when the selection has not the block's rows, or chose a position that is
@@ -103,7 +120,11 @@ impl<W: Write + Send> CandidatesWriter<W> {
                     }
                 }
             }
-            self.columns.push(&row, &picks, names);
+            let signals: Vec<Option<&[f32]>> = self.signals.iter().map(|s| row.signal(s)).collect();
+            if signals.iter().any(Option::is_none) {
+                return Err(shape("signals of the block", self.signals.len(), block.signals().len()).into());
+            }
+            self.columns.push(&row, &picks, &signals, names);
             let chosen = selection.row(index).len() as u32;
             for (pick, &item) in (chosen..).zip(filled.get(index).into_iter().flatten()) {
                 self.columns.push_filled(names.anchor(row.anchor()), names.item(item), pick);
@@ -136,7 +157,7 @@ impl<W: Write + Send> CandidatesWriter<W> {
 }
 
 impl Columns {
-    fn push(&mut self, row: &Row<'_>, picks: &[Option<u32>], names: &dyn Names) {
+    fn push(&mut self, row: &Row<'_>, picks: &[Option<u32>], signals: &[Option<&[f32]>], names: &dyn Names) {
         let anchor = names.anchor(row.anchor());
         for (&item, &score) in row.positives().iter().zip(row.positive_scores()) {
             self.start(anchor, names.item(item), Status::Positive, score);
@@ -146,6 +167,7 @@ impl Columns {
                 ranks.append_null();
             }
             self.no_verdict();
+            self.no_signals();
             self.pick.append_null();
         }
         let cells = row.items().iter().zip(row.scores()).zip(row.verdicts()).zip(picks);
@@ -171,7 +193,14 @@ impl Columns {
                 None => self.no_verdict(),
             }
             self.pick.append_option(pick);
+            for (column, values) in self.signals.iter_mut().zip(signals) {
+                column.append_option(values.and_then(|v| number(v[position])));
+            }
         }
+    }
+
+    fn no_signals(&mut self) {
+        self.signals.iter_mut().for_each(Float32Builder::append_null);
     }
 
     fn push_filled(&mut self, anchor: &str, item: &str, pick: u32) {
@@ -182,6 +211,7 @@ impl Columns {
             ranks.append_null();
         }
         self.no_verdict();
+        self.no_signals();
         self.pick.append_value(pick);
     }
 
@@ -219,6 +249,9 @@ impl Columns {
         arrays.push(Arc::new(self.threshold.finish()));
         arrays.push(Arc::new(self.against.finish()));
         arrays.push(Arc::new(self.pick.finish()));
+        for signal in &mut self.signals {
+            arrays.push(Arc::new(signal.finish()));
+        }
         arrays
     }
 }
@@ -228,7 +261,7 @@ fn number(score: f32) -> Option<f32> {
     Some(score).filter(|s| !s.is_nan())
 }
 
-fn schema(sources: &[String]) -> Schema {
+fn schema(sources: &[String], signals: &[String]) -> Schema {
     let text = |name: &str, null| Field::new(name, DataType::Utf8, null);
     let float = |name: &str| Field::new(name, DataType::Float32, true);
     let count = |name: &str| Field::new(name, DataType::UInt32, true);
@@ -250,10 +283,15 @@ fn schema(sources: &[String]) -> Schema {
         text("against", true),
         count("pick"),
     ]);
+    fields.extend(signals.iter().map(|s| float(s)));
     Schema::new(fields)
 }
 
-fn properties(sources: &[String], score_by: &str) -> std::result::Result<WriterProperties, ParquetError> {
+fn properties(
+    sources: &[String],
+    signals: &[String],
+    score_by: &str,
+) -> std::result::Result<WriterProperties, ParquetError> {
     let version = concat!("hardrock ", env!("CARGO_PKG_VERSION"));
     let list = serde_json::Value::from(sources).to_string();
     let pairs = [
@@ -261,6 +299,7 @@ fn properties(sources: &[String], score_by: &str) -> std::result::Result<WriterP
         (key::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
         (key::SCORE_BY, score_by.to_owned()),
         (key::SOURCES, list),
+        (key::SIGNALS, serde_json::Value::from(signals).to_string()),
     ];
     let pairs = pairs.map(|(k, v)| KeyValue::new(k.to_owned(), v)).to_vec();
     let query_id = ColumnPath::from("query_id");
@@ -275,6 +314,7 @@ fn properties(sources: &[String], score_by: &str) -> std::result::Result<WriterP
         .set_column_bloom_filter_fpp(query_id.clone(), FALSE_ALARMS)
         .set_column_bloom_filter_max_ndv(query_id, ROW_GROUP as u64);
     let floats = sources.iter().map(|s| score_column(s)).chain(["score".into(), "value".into()]);
+    let floats = floats.chain(signals.iter().cloned());
     for column in floats.map(ColumnPath::from) {
         // Scores hardly repeat: a dictionary would only be in the way of the byte planes.
         builder = builder

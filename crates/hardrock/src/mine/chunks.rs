@@ -1,6 +1,6 @@
 //! Proposals and judged blocks as chunks on disk.
 
-use hardrock_core::{AnchorId, BlockBuilder, ItemId, NewRow, Proposal, Reason, Verdict, Verdicts};
+use hardrock_core::{AnchorId, BlockBuilder, ItemId, NewRow, Proposal, Reason, Signal, Verdict, Verdicts};
 use hardrock_engine::index::Neighbours;
 
 use super::judge::Judged;
@@ -65,12 +65,17 @@ struct Columns {
     positive_scores: Vec<f32>,
     chosen: Vec<u32>,
     filled: Vec<u32>,
+    /// Names in order, and each block's signals one after another.
+    names: Vec<String>,
+    signals: Vec<f32>,
 }
 
 impl Columns {
     fn push(&mut self, judged: &Judged) {
         let block = &judged.block;
         self.blocks.push(block.rows() as u32);
+        self.names = block.signals().iter().map(|s| s.name.clone()).collect();
+        block.signals().iter().for_each(|s| self.signals.extend(&s.values));
         for (r, row) in block.iter().enumerate() {
             self.anchors.push(row.anchor().0);
             self.cells.push(row.len() as u32);
@@ -105,6 +110,7 @@ impl Columns {
 pub(super) fn save_judged(stage: &Stage, chunk: usize, blocks: &[Judged]) -> Result<()> {
     let mut c = Columns::default();
     blocks.iter().for_each(|b| c.push(b));
+    let names = c.names.join("\n");
     stage.save(
         chunk,
         &[
@@ -126,6 +132,8 @@ pub(super) fn save_judged(stage: &Stage, chunk: usize, blocks: &[Judged]) -> Res
             ("positive_scores", Array::from(&c.positive_scores[..])),
             ("chosen", Array::from(&c.chosen[..])),
             ("filled", Array::from(&c.filled[..])),
+            ("signal_names", Array::from(names.as_bytes())),
+            ("signals", Array::from(&c.signals[..])),
         ],
     )
 }
@@ -143,6 +151,10 @@ pub(super) fn load_judged(stage: &Stage, chunk: usize, sources: &[String]) -> Re
     let mut filled = Cursor::new(a.u32s("filled")?, &a.u32s("filled_counts")?);
     let anchors = a.u32s("anchors")?;
     let mut anchors = anchors.iter();
+    let names = String::from_utf8_lossy(&a.u8s("signal_names")?).into_owned();
+    let names: Vec<&str> = names.lines().collect();
+    let all_signals = a.f32s("signals")?;
+    let mut signals = all_signals.as_slice();
     let mut out = Vec::new();
     for rows in a.u32s("blocks")? {
         let mut builder = BlockBuilder::new(sources.iter().map(String::as_str));
@@ -181,6 +193,14 @@ pub(super) fn load_judged(stage: &Stage, chunk: usize, sources: &[String]) -> Re
             }
         }
         block.apply(sink);
+        let mut named = Vec::with_capacity(names.len());
+        for name in &names {
+            let short = || Error::usage("a judged chunk is cut short", "remove the work folder");
+            let (values, rest) = signals.split_at_checked(block.cells()).ok_or_else(short)?;
+            signals = rest;
+            named.push(Signal { name: (*name).to_owned(), values: values.to_vec() });
+        }
+        block.set_signals(named)?;
         out.push(Judged { block, selection, filled: fills });
     }
     Ok(Some(out))

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use hardrock_core::filters::{
-    Against, Agree, Command, Family, Group, Kin, Known, Margin, Near, Score, Taxonomy, Text, Time, Window,
+    Against, Agree, Command, Family, Group, Kin, Known, Margin, Near, PFn, Score, Taxonomy, Text, Time,
+    Window,
 };
 use hardrock_core::selectors::{Bands, Mix, Random, Share, Simans, Top, Weighted};
 use hardrock_core::{FilterSpec, SelectorSpec};
@@ -94,6 +95,10 @@ fn filter(entry: &str, filters: &mut FiltersSpec) -> Result<FilterSpec> {
             let program = needed("command", argument, "command:./judge.py")?.to_owned();
             FilterSpec::Command(Command { program })
         }
+        "p_fn" => FilterSpec::PFn(PFn { max: threshold(PFn::default().max)? }),
+        "judged" => {
+            return Err(Error::usage("`judged` is not set by --filter", "add --verdicts FILE"));
+        }
         "window" | "score" | "margin" => {
             return Err(Error::usage(
                 format!("`{name}` is not set by --filter"),
@@ -103,7 +108,7 @@ fn filter(entry: &str, filters: &mut FiltersSpec) -> Result<FilterSpec> {
         _ => {
             let names = [
                 "known", "text", "near", "kin", "family", "group", "time", "taxonomy", "agree", "command",
-                "none",
+                "p_fn", "none",
             ];
             return Err(unknown("filter", name, &names));
         }
@@ -202,6 +207,12 @@ pub fn set_scores(filters: &mut FiltersSpec, s: &Scores<'_>) -> Result<()> {
         chain.push(FilterSpec::Margin(margin));
     }
     Ok(())
+}
+
+/// `--max-p-fn X`: adds the filter, or changes its threshold.
+pub fn set_max_p_fn(filters: &mut FiltersSpec, max: f32) {
+    filters.chain.retain(|f| f.name() != "p_fn");
+    filters.chain.push(FilterSpec::PFn(PFn { max }));
 }
 
 fn against(name: &str) -> Result<Against> {

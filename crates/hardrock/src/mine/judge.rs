@@ -1,5 +1,8 @@
 //! From proposals to a judged block: union over sources, one judging score, the filters in their order, the selection.
 
+use std::sync::OnceLock;
+
+use hardrock_core::filters::PFn;
 use hardrock_core::{
     AnchorId, Block, BlockBuilder, Facts, Filter, ItemId, NO_RANK, NewRow, Proposal, Rng, Selector, Verdicts,
 };
@@ -7,6 +10,7 @@ use hardrock_engine::index::Neighbours;
 
 use super::spec::Shortfall;
 use crate::candidates::Selection;
+use crate::p_fn::Estimator;
 use crate::read::{Judgements, NO_TEXT};
 use crate::sources::{Source, draw};
 use crate::{Error, Result};
@@ -55,6 +59,10 @@ pub struct Judge<'a> {
     pub seed: u64,
     /// Documents in the corpus.
     pub documents: usize,
+    /// Estimates p_fn, where the job wants it.
+    pub p_fn: Option<Estimator<'a>>,
+    /// Highest p_fn that stays by a promise, once it is known.
+    pub limit: OnceLock<f32>,
 }
 
 /// A block with its verdicts, what was chosen, and what was filled in.
@@ -72,7 +80,12 @@ impl Judge<'_> {
     /// Judges the anchors `anchors`, whose proposals are rows `first..` of each source's `proposals`.
     pub fn judge(&self, anchors: &[AnchorId], first: usize, proposals: &[Neighbours]) -> Result<Judged> {
         let mut block = self.gather(anchors, first, proposals)?;
-        for filter in &self.filters {
+        if let Some(estimator) = &self.p_fn {
+            estimator.estimate(&mut block, &self.facts, &self.sources)?;
+        }
+        let limit = self.limit.get().map(|&max| PFn { max });
+        let filters = self.filters.iter().map(|f| &**f).chain(limit.as_ref().map(|f| f as &dyn Filter));
+        for filter in filters {
             let mut verdicts = Verdicts::default();
             filter.judge(&block, &self.facts, &mut verdicts)?;
             block.apply(verdicts);
@@ -114,7 +127,12 @@ impl Judge<'_> {
     }
 
     /// The union of all sources' candidates, with every score that can be had.
-    fn gather(&self, anchors: &[AnchorId], first: usize, proposals: &[Neighbours]) -> Result<Block> {
+    pub(super) fn gather(
+        &self,
+        anchors: &[AnchorId],
+        first: usize,
+        proposals: &[Neighbours],
+    ) -> Result<Block> {
         let width = self.sources.len();
         let mut builder = BlockBuilder::new(self.sources.iter().map(|(name, _)| name.as_str()));
         let mut union: Vec<(u32, usize, Proposal)> = Vec::new();

@@ -16,7 +16,7 @@ fn core_error(stage: &'static str) -> impl Fn(Error) -> hardrock_core::Error {
 
 /// Cosine of tf-idf vectors, from the inverted index's rows.
 #[derive(Debug)]
-pub(super) struct TfIdfLikeness(pub(super) TfIdf);
+pub(super) struct TfIdfLikeness(pub(super) Arc<TfIdf>);
 
 impl Likeness for TfIdfLikeness {
     fn name(&self) -> &'static str {

@@ -3,6 +3,7 @@
 //! [`MineSpec`] is what was typed, [`plan::Plan`] what it means, [`run()`] does it. A run is a chain of stages (read, terms,
 //! one per pool, judge), each a folder of chunks named by the hash of what it depends on; see [`crate::store`].
 
+pub mod bench;
 mod budget;
 mod chunks;
 pub mod command;
@@ -15,12 +16,16 @@ mod likeness;
 pub mod plan;
 mod prepare;
 mod progress;
+mod promise;
 mod run;
 mod search;
 pub mod spec;
+mod tally;
 mod taxonomy;
+mod verdicts;
 mod write;
 
+pub use bench::bench;
 pub use estimate::{Estimate, estimate};
 pub use plan::Plan;
 pub use progress::{Progress, Silent};

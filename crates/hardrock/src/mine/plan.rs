@@ -4,7 +4,7 @@ use hardrock_core::filters::{Group, Taxonomy, Time};
 use hardrock_core::{Filter, FilterSpec, Selector, SelectorSpec};
 
 use super::judge::{RRF, ScoreBy};
-use super::spec::{KinBy, MineSpec, PoolSpec, SourceSpec};
+use super::spec::{KinBy, MineSpec, PFnModel, PoolSpec, SourceSpec};
 use crate::rows::RowFormat;
 use crate::{Error, Result};
 
@@ -19,6 +19,8 @@ pub struct Plan {
     pub format: RowFormat,
     /// Anchors without positives are taken as well: a search needs no labels.
     pub all_anchors: bool,
+    /// One positive of each anchor with several is hidden, to see what would become of it.
+    pub hide: bool,
 }
 
 /// Lower-case letters, digits and `-`: what can stand in a column name.
@@ -50,6 +52,8 @@ impl Plan {
                 return Err(Error::usage(format!("filter `{}` is given twice", a.name()), "give it once"));
             }
         }
+        p_fn(&mut spec, ids_only)?;
+        spec.filters.chain.sort_by_key(FilterSpec::place);
         check_sides(&spec)?;
         for filter in &spec.filters.chain {
             filter.clone().build()?;
@@ -73,6 +77,12 @@ impl Plan {
                 "write --format native, trec-run or msmarco-ids, or give --corpus and --queries with texts",
             ));
         }
+        if spec.write.weight.is_some() && !matches!(format, RowFormat::Native | RowFormat::Parquet) {
+            return Err(Error::usage(
+                format!("--weight: the format {format} has no place for weights"),
+                "write --format native or parquet",
+            ));
+        }
         spec.write.format = Some(format);
         if spec.write.scores == Some(true) && !scores_all(&spec, score_by) {
             return Err(Error::usage(
@@ -81,7 +91,7 @@ impl Plan {
             ));
         }
         spec.write.scores.get_or_insert(scores_all(&spec, score_by) && !is_shape(format));
-        Ok(Self { spec, score_by, format, all_anchors: false })
+        Ok(Self { spec, score_by, format, all_anchors: false, hide: false })
     }
 
     /// The filters, in the order in which they run.
@@ -132,10 +142,32 @@ impl Plan {
             .find_map(|f| if let FilterSpec::Command(c) = f { Some(c.program.as_str()) } else { None })
     }
 
-    /// True where a stage needs the texts' terms: BM25, or `kin` by tf-idf.
+    /// True where a stage needs the texts' terms: BM25, `kin` by tf-idf, or p_fn where something asks for it.
     pub fn needs_terms(&self) -> bool {
+        self.has_terms() || (self.estimates() && asks_for_p_fn(&self.spec))
+    }
+
+    /// True where the terms are at hand anyway.
+    fn has_terms(&self) -> bool {
         self.spec.pool.iter().any(|p| matches!(p.source, SourceSpec::Bm25(_)))
             || (self.has("kin") && self.spec.judge.kin_by == KinBy::TfIdf)
+    }
+
+    /// True where p_fn is estimated: something asks for it, or the terms are at hand.
+    pub fn estimates(&self) -> bool {
+        self.spec.p_fn.model != PFnModel::None
+            && !self.all_anchors
+            && !self.spec.data.ids_only()
+            && (self.has_terms() || asks_for_p_fn(&self.spec))
+    }
+
+    /// Highest p_fn that stays, where the chain says one.
+    pub fn max_p_fn(&self) -> Option<f32> {
+        self.spec
+            .filters
+            .chain
+            .iter()
+            .find_map(|f| if let FilterSpec::PFn(f) = f { Some(f.max) } else { None })
     }
 }
 
@@ -148,7 +180,7 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
     }
     let reads_texts = |f: &&FilterSpec| match f.name() {
         "kin" => spec.judge.kin_by == KinBy::TfIdf,
-        name => matches!(name, "text" | "near" | "family" | "command"),
+        name => matches!(name, "text" | "near" | "family" | "command" | "p_fn"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
     let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
@@ -218,6 +250,48 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
             bm25.weights.check()?;
             bm25.tokens.check()?;
         }
+    }
+    Ok(())
+}
+
+/// Whether something in the job cannot be done without p_fn.
+fn asks_for_p_fn(spec: &MineSpec) -> bool {
+    spec.p_fn.promise.is_some()
+        || spec.write.weight.is_some()
+        || spec.p_fn.verdicts.is_some()
+        || spec.p_fn.learn_from.is_some()
+        || spec.filters.chain.iter().any(|f| f.name() == "p_fn")
+}
+
+/// Checks what is said of p_fn, and adds the filter that verdicts bring.
+fn p_fn(spec: &mut MineSpec, ids_only: bool) -> Result<()> {
+    if asks_for_p_fn(spec) && (spec.p_fn.model == PFnModel::None || ids_only) {
+        let help = if ids_only { "this data has ids only" } else { "leave out --p-fn none" };
+        return Err(Error::usage("p_fn is asked for, but it is not estimated", help));
+    }
+    if spec.p_fn.verdicts.is_some() && !spec.filters.chain.iter().any(|f| f.name() == "judged") {
+        spec.filters.chain.push(FilterSpec::Judged(hardrock_core::filters::Judged {}));
+    }
+    if spec.p_fn.verdicts.is_none() && spec.filters.chain.iter().any(|f| f.name() == "judged") {
+        return Err(Error::usage("the filter `judged` has nothing to look up", "add --verdicts FILE"));
+    }
+    let Some(promise) = spec.p_fn.promise else { return Ok(()) };
+    let inside = |x: f64| x > 0.0 && x < 1.0;
+    if !inside(promise.share) || !inside(promise.confidence) {
+        return Err(Error::usage(
+            format!("a promise of share {} at confidence {} cannot be", promise.share, promise.confidence),
+            "--max-false-negatives and --confidence lie between 0 and 1, e.g. 0.05 and 0.9",
+        ));
+    }
+    // The promise chooses the threshold itself.
+    spec.filters.chain.retain(|f| f.name() != "p_fn");
+    if !matches!(spec.select.rule, SelectorSpec::Top(_))
+        || spec.select.shortfall == super::spec::Shortfall::Random
+    {
+        return Err(Error::usage(
+            "--max-false-negatives covers --select top without random filling",
+            "leave out --select and --shortfall random, or set --max-p-fn yourself",
+        ));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hardrock_core::{AnchorId, Facts, Likeness, Outside, Overlap, Taxonomy};
+use hardrock_core::{AnchorId, Facts, ItemId, Likeness, Outside, Overlap, Taxonomy};
 use hardrock_engine::index::TfIdf;
 
 use super::budget::Budget;
@@ -16,10 +16,13 @@ use super::facts::{catalogues, known_positives};
 use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
 use super::plan::Plan;
+use super::promise::fingerprint;
 use super::run::RunOptions;
 use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec};
+use super::verdicts::Verdicts;
 use super::{Progress, taxonomy};
 use crate::embed::Outlook;
+use crate::p_fn::{Estimator, Parts, draw_key};
 use crate::read::{self, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
 use crate::sources::{
     ApproximateSource, Bm25Source, ClusterCell, GivenSource, Lexical, PendingSource, RandomSource, RunSource,
@@ -48,6 +51,12 @@ pub(super) struct Job<'a> {
     /// Per pool: what is still to be encoded.
     pub(super) outlooks: Vec<Option<Outlook>>,
     pub(super) clock: &'a Clock,
+    /// Verdicts at hand, by the data's numbers.
+    pub(super) verdicts: Verdicts,
+    /// What a promise depends on, by name, the model left out.
+    pub(super) fingerprint: BTreeMap<String, String>,
+    /// Positives that were hidden, by anchor.
+    pub(super) hidden: BTreeMap<AnchorId, ItemId>,
 }
 
 /// Wall seconds per stage.
@@ -111,7 +120,11 @@ pub(super) fn with_job<T>(
         .with_json("inputs", &hashes_of(&inputs, &data))?;
     let read_stage = store.stage("read", &read_key)?;
     progress.stage("read", 0, "records");
-    let dataset = open_dataset(plan, &columns, &read_stage, options.fresh, progress, cancel)?;
+    let mut dataset = open_dataset(plan, &columns, &read_stage, options.fresh, progress, cancel)?;
+    let hidden = match plan.hide {
+        true => super::bench::hide(&mut dataset, plan.spec.data.level, plan.spec.seed),
+        false => BTreeMap::new(),
+    };
     check(cancel)?;
     clock.lap("read");
     let mut notices = dataset.notices.clone();
@@ -200,7 +213,30 @@ pub(super) fn with_job<T>(
 
     let known = known_positives(&dataset, level);
     let (items, anchors) = catalogues(plan, &dataset, budget, progress, cancel)?;
-    let likeness = open_likeness(plan, &lexicals, &vectors, cancel)?;
+    let tfidf = open_tfidf(plan, &lexicals, cancel)?;
+    let likeness = open_likeness(plan, tfidf.clone(), &vectors)?;
+    let estimator = match (&tfidf, lexicals.first()) {
+        (Some(tfidf), Some(lexical)) if plan.estimates() => {
+            let ready = |p: &Pair| p.ready().is_some();
+            let dense = vectors.iter().position(ready);
+            let likeness = vectors.iter().find_map(Pair::ready).map(|[documents, _]| documents);
+            let parts = Parts {
+                dataset: &dataset,
+                judged: &judged,
+                level,
+                forward: &lexical.forward,
+                tfidf: Arc::clone(tfidf),
+                vectors: likeness
+                    .map(|documents| Box::new(VectorsLikeness { documents }) as Box<dyn Likeness>),
+                dense,
+            };
+            let watch = hardrock_engine::index::Watch { cancel: Some(cancel), progress: None };
+            Some(Estimator::new(parts, &watch)?)
+        }
+        _ => None,
+    };
+    let verdicts = Verdicts::open(plan, &dataset)?;
+    let relevant = verdicts.relevant(dataset.anchors.len());
     let overlap = match plan.has("near") {
         true => Some(ShingleOverlap::new(&dataset.items, budget.shingles as usize)?),
         false => None,
@@ -231,6 +267,7 @@ pub(super) fn with_job<T>(
             items: &items,
             anchors: &anchors,
             known: &known,
+            judged: &relevant,
             likeness: likeness.as_deref(),
             overlap: overlap.as_ref().map(|o| o as &dyn Overlap),
             taxonomy: taxonomy.as_ref(),
@@ -243,8 +280,13 @@ pub(super) fn with_job<T>(
         shortfall: plan.spec.select.shortfall,
         seed: plan.spec.seed,
         documents: dataset.items.len(),
+        p_fn: estimator,
+        limit: std::sync::OnceLock::new(),
     };
     work(&Job {
+        verdicts,
+        hidden,
+        fingerprint: fingerprint(plan, &read_key, &pools)?,
         plan,
         dataset: &dataset,
         judged: &judged,
@@ -256,12 +298,6 @@ pub(super) fn with_job<T>(
         outlooks: vectors.iter().map(Pair::pending).collect(),
         clock: &clock,
     })
-}
-
-/// Key of an anchor's random draws: its id alone decides, not its place in the file.
-fn draw_key(id: &str) -> u64 {
-    let hash = blake3::hash(id.as_bytes());
-    u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))
 }
 
 /// Files that only judging reads: a taxonomy, and an outside program with the files that its command names.
@@ -306,6 +342,10 @@ fn hash_inputs(
     }
     files.extend(judged_files(plan));
     progress.stage("hash inputs", files.len() as u64, "files");
+    for file in super::verdicts::files(plan) {
+        // A store has its newest verdicts in a second file: what counts is the list.
+        hashes.insert(file.display().to_string(), crate::verdicts::fingerprint(&file)?);
+    }
     for file in files {
         check(cancel)?;
         let hash = input::content_hash(&file)?;
@@ -383,11 +423,18 @@ fn lexical<'a>(lexicals: &'a [Lexical], bm25: &Bm25Spec) -> Result<&'a Lexical> 
     found.ok_or_else(|| Error::usage("the index of a BM25 pool is not open", ""))
 }
 
+/// The tf-idf weights that `kin` and p_fn share.
+fn open_tfidf(plan: &Plan, lexicals: &[Lexical], cancel: &AtomicBool) -> Result<Option<Arc<TfIdf>>> {
+    let by_terms = plan.has("kin") && plan.spec.judge.kin_by == KinBy::TfIdf;
+    let Some(lexical) = lexicals.first().filter(|_| by_terms || plan.estimates()) else { return Ok(None) };
+    let watch = hardrock_engine::index::Watch { cancel: Some(cancel), progress: None };
+    Ok(Some(Arc::new(TfIdf::build(Arc::clone(&lexical.forward), &watch)?)))
+}
+
 fn open_likeness<'a>(
     plan: &Plan,
-    lexicals: &[Lexical],
+    tfidf: Option<Arc<TfIdf>>,
     vectors: &'a [Pair],
-    cancel: &AtomicBool,
 ) -> Result<Option<Box<dyn Likeness + 'a>>> {
     if !plan.has("kin") {
         return Ok(None);
@@ -397,9 +444,7 @@ fn open_likeness<'a>(
         let ready = vectors.iter().find_map(Pair::ready);
         return Ok(ready.map(|[documents, _]| Box::new(VectorsLikeness { documents }) as Box<dyn Likeness>));
     }
-    let lexical = lexicals.first().ok_or_else(|| Error::usage("the terms are not open", ""))?;
-    let watch = hardrock_engine::index::Watch { cancel: Some(cancel), progress: None };
-    let tfidf = TfIdf::build(Arc::clone(&lexical.forward), &watch)?;
+    let tfidf = tfidf.ok_or_else(|| Error::usage("the terms are not open", ""))?;
     Ok(Some(Box::new(TfIdfLikeness(tfidf))))
 }
 
@@ -416,9 +461,12 @@ fn stages(
         .with_json("judge", &spec.judge)?
         .with_json("filters", &spec.filters)?
         .with_json("select", &spec.select)?
+        .with_json("p_fn", &spec.p_fn)?
         .with("seed", spec.seed.to_le_bytes())
         .with("anchors", [u8::from(plan.all_anchors)]);
-    judge_key = judge_key.with_json("files", &hashes_of(inputs, &judged_files(plan)))?;
+    judge_key = judge_key
+        .with_json("files", &hashes_of(inputs, &judged_files(plan)))?
+        .with_json("verdicts", &hashes_of(inputs, &super::verdicts::files(plan)))?;
     let mut pools = Vec::new();
     for pool in &spec.pool {
         let files = pool_files(&pool.source);

@@ -13,7 +13,7 @@ use super::judge::Judged;
 use super::plan::Plan;
 use super::prepare::{Job, check, with_job};
 use super::spec::MineSpec;
-use super::{Progress, write};
+use super::{Progress, promise, write};
 use crate::manifest::{Manifest, SearchRecall};
 use crate::sources::Sample;
 use crate::store::Array;
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 pub(super) const CHUNK: usize = 1024;
 
 /// Anchors per judged block: a filter sees this many rows at once, whatever the number of threads.
-const BLOCK: usize = 128;
+pub(super) const BLOCK: usize = 128;
 
 /// How to run, as opposed to what to compute: nothing here changes a result.
 #[derive(Debug, Clone, Default)]
@@ -78,9 +78,19 @@ pub(super) fn run_plan(
             }
             job.clock.lap(&format!("candidates: {}", plan.spec.pool[pool].name));
         }
+        promise::learn_models(job, progress, cancel)?;
+        if job.judge.p_fn.is_some() {
+            job.clock.lap("learn p_fn");
+        }
+        let promised = promise::settle(job, progress, cancel)?;
+        if let Some(promised) = &promised {
+            // Nobody else sets it.
+            let _ = job.judge.limit.set(promised.threshold);
+            job.clock.lap("promise");
+        }
         reused += judge(job, options.fresh, progress, cancel)?;
         job.clock.lap("judge");
-        let written = write::write(job, options, replace, recalls, progress, cancel)?;
+        let written = write::write(job, options, replace, recalls, promised.as_ref(), progress, cancel)?;
         // The candidates file holds what the judged chunks held; candidates themselves stay for the next filters.
         job.judged_stage.remove()?;
         Ok(Outcome { manifest: written.manifest, files: written.files, reused, seconds: job.clock.total() })
@@ -93,12 +103,12 @@ pub(super) fn chunks(job: &Job<'_>) -> usize {
 }
 
 /// Positions in the judged list of one chunk.
-fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
+pub(super) fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
     chunk * CHUNK..((chunk + 1) * CHUNK).min(job.judged.len())
 }
 
 /// Fills one pool's stage; returns how many chunks were there already.
-fn propose(
+pub(super) fn propose(
     job: &Job<'_>,
     pool: usize,
     fresh: bool,
@@ -179,7 +189,7 @@ fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBoo
 }
 
 /// Judges one chunk from its stored proposals.
-fn judge_chunk(
+pub(super) fn judge_chunk(
     job: &Job<'_>,
     chunk: usize,
     progress: &dyn Progress,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hardrock_core::promise::Kind;
 use hardrock_core::{FilterSpec, SelectorSpec};
 use hardrock_engine::index::{Bm25Options, TokenOptions};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct MineSpec {
     pub judge: JudgeSpec,
     /// What must not be a negative.
     pub filters: FiltersSpec,
+    /// How p_fn is estimated and what is promised of it.
+    pub p_fn: PFnSpec,
     /// Which survivors to take.
     pub select: SelectSpec,
     /// What to write.
@@ -228,6 +231,62 @@ impl Default for FiltersSpec {
     }
 }
 
+/// How p_fn is estimated, and what is promised of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PFnSpec {
+    /// Where the estimate comes from.
+    pub model: PFnModel,
+    /// Verdicts: what they call relevant is no negative; they prove the promise, or without one teach the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<PathBuf>,
+    /// Older verdicts that the model learns from where `verdicts` are to prove a promise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learn_from: Option<PathBuf>,
+    /// The promise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<PromiseSpec>,
+}
+
+/// Where p_fn comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PFnModel {
+    /// Learned from other anchors' positives where they allow it, else shipped; estimated where the corpus's terms are at
+    /// hand or something needs it.
+    #[default]
+    Auto,
+    /// The shipped coefficients.
+    Shipped,
+    /// No estimate.
+    None,
+}
+
+/// A promise about the share of false negatives among the selected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromiseSpec {
+    /// Highest share, in (0, 1).
+    pub share: f64,
+    /// How sure, in (0, 1).
+    #[serde(default = "default_confidence")]
+    pub confidence: f64,
+    /// Kept at this confidence, or on average.
+    #[serde(default = "default_kind")]
+    pub kind: Kind,
+}
+
+/// How sure a promise is when nothing is said.
+pub const DEFAULT_CONFIDENCE: f64 = 0.9;
+
+fn default_confidence() -> f64 {
+    DEFAULT_CONFIDENCE
+}
+
+fn default_kind() -> Kind {
+    Kind::Confident
+}
+
 /// Which survivors to take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -279,13 +338,24 @@ pub struct WriteSpec {
     /// where they take the labels' place) and the judging score exists for every pair (BM25, vectors, rrf).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scores: Option<bool>,
+    /// Write a weight beside each negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
     /// Write `OUT.candidates.parquet`.
     pub keep_candidates: bool,
 }
 
+/// The weight of a negative in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// 1 - p_fn: a negative counts as much as it is one.
+    PFn,
+}
+
 impl Default for WriteSpec {
     fn default() -> Self {
-        Self { path: PathBuf::new(), format: None, scores: None, keep_candidates: true }
+        Self { path: PathBuf::new(), format: None, scores: None, weight: None, keep_candidates: true }
     }
 }
 

@@ -11,8 +11,10 @@ use super::budget::peak_memory;
 use super::judge::{Judged, ScoreBy};
 use super::plan::Plan;
 use super::prepare::{Job, check, work_folder};
+use super::promise::Promised;
 use super::run::{RunOptions, chunks, judged_chunk};
-use super::spec::Shortfall;
+use super::spec::{Shortfall, Weight};
+use super::tally::PFnTally;
 use crate::atomic::{AtomicFile, remove_partial, write_atomically};
 use crate::candidates::{CandidatesWriter, Names};
 use crate::manifest::{Counts, Manifest, SearchRecall};
@@ -85,6 +87,7 @@ pub(super) fn write(
     options: &RunOptions,
     replace: bool,
     recall: BTreeMap<String, SearchRecall>,
+    promised: Option<&Promised>,
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<Written> {
@@ -105,11 +108,13 @@ pub(super) fn write(
         false => None,
     };
     let names = job.plan.names();
+    let mut tally = PFnTally::new(job);
     let mut counts = Counts { documents: job.dataset.items.len() as u64, ..Counts::default() };
     for chunk in 0..chunks(job) {
         check(cancel)?;
         for judged in judged_chunk(job, chunk, &names, cancel)? {
             write_block(job, &judged, &mut *training, &mut counts)?;
+            tally.add(&judged, job.judge.negatives);
             if let Some(candidates) = &mut candidates {
                 candidates.writer.write_block(
                     &judged.block,
@@ -139,6 +144,7 @@ pub(super) fn write(
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         hashes.insert(name, input::content_hash(file)?);
     }
+    let short = counts.short as f64 / counts.requested.max(1) as f64;
     let manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // By way of text: a 32-bit 0.8 is to stay 0.8.
@@ -150,6 +156,7 @@ pub(super) fn write(
         inputs: job.inputs.clone(),
         outputs: hashes,
         counts,
+        p_fn: tally.finish(job, promised, short),
         notices,
         recall,
         seconds: job.clock.laps(),
@@ -172,7 +179,8 @@ impl Candidates {
     fn create(path: &Path, job: &Job<'_>) -> Result<Self> {
         let file = AtomicFile::create(path, true)?;
         let score_by = job.plan.spec.judge.score_by.as_deref().unwrap_or_default();
-        Ok(Self { writer: CandidatesWriter::create(file, path, &job.plan.names(), score_by)? })
+        let signals = job.judge.p_fn.as_ref().map(|e| e.signals()).unwrap_or_default();
+        Ok(Self { writer: CandidatesWriter::create_with(file, path, &job.plan.names(), &signals, score_by)? })
     }
 
     fn finish(self) -> Result<PathBuf> {
@@ -247,12 +255,17 @@ fn training_row(job: &Job<'_>, judged: &Judged, r: usize) -> Result<TrainingRow>
         positives: positives.map(|(&p, &s)| doc(p, fused(s))).collect::<Result<_>>()?,
         negatives: Vec::new(),
     };
+    let weights = match job.plan.spec.write.weight {
+        Some(Weight::PFn) => row.signal(hardrock_core::p_fn::signal::P_FN),
+        None => None,
+    };
     for &position in judged.selection.row(r) {
         let proposed = row.evidence().iter().filter(|e| row.source_ranks(e)[position] != NO_RANK);
         let sources: Vec<&str> = proposed.map(|e| e.source.as_str()).collect();
         out.negatives.push(Doc {
             rank: Some(position as u32),
             source: Some(sources.join("+")),
+            weight: weights.map(|p| 1.0 - p[position]).filter(|w| w.is_finite()),
             ..doc(row.items()[position], row.scores()[position])?
         });
     }

@@ -47,6 +47,20 @@ impl Judgements {
         items.binary_search(&item).ok().and_then(|i| grades.get(i)).copied()
     }
 
+    /// Keeps the judgements of which `keep` (anchor, document) is true.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u32, u32) -> bool) {
+        let (mut starts, mut items, mut grades) = (vec![0], Vec::new(), Vec::new());
+        for anchor in 0..self.anchors() as u32 {
+            let (own, graded) = self.of(anchor);
+            for (&item, &grade) in own.iter().zip(graded).filter(|(i, _)| keep(anchor, **i)) {
+                items.push(item);
+                grades.push(grade);
+            }
+            starts.push(items.len() as u64);
+        }
+        *self = Self { starts, items, grades };
+    }
+
     pub(crate) fn parts(&self) -> (&[u64], &[u32], &[i32]) {
         (&self.starts, &self.items, &self.grades)
     }
@@ -217,6 +231,14 @@ mod tests {
         assert_eq!(rows.of(1), (&[][..], &[][..]));
         assert_eq!(rows.positives(0, 1).collect::<Vec<_>>(), [5]);
         assert_eq!((rows.grade(2, 9), rows.grade(2, 8), rows.grade(7, 8)), (Some(1), None, None));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_gone() {
+        let list = vec![judged(0, 5, 2, 1), judged(0, 6, 1, 2), judged(2, 5, 1, 3)];
+        let (mut rows, _) = gather(3, list, |_| panic!("no conflict here")).unwrap();
+        rows.retain(|a, i| (a, i) != (0, 5));
+        assert_eq!((rows.of(0).0, rows.of(2).0, rows.len()), (&[6][..], &[5][..], 2));
     }
 
     #[test]

@@ -447,6 +447,8 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::RelativeMargin => "scores closer to the positive than the relative margin allows",
         Reason::Agree => "was proposed by too few sources",
         Reason::Command => "was dropped by the outside program",
+        Reason::Judged => "was found relevant by a judge",
+        Reason::MaxPFn => "is probably a false negative (p_fn)",
         _ => "was dropped by a filter that this report does not know",
     }
 }

@@ -142,6 +142,7 @@ fn run(folder: &Path, anchors: u32) -> PathBuf {
             .into(),
         outputs: [("mined.jsonl".to_owned(), blake3::hash(b"mined").to_hex().to_string())].into(),
         counts,
+        p_fn: None,
         recall: std::collections::BTreeMap::new(),
         notices: [("qrels that name a missing document".to_owned(), 12)].into(),
         seconds: [("read", 0.31), ("index", 0.62), ("search", 2.4), ("filter", 0.8), ("write", 0.2)]

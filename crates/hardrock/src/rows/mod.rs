@@ -57,6 +57,9 @@ pub struct Doc {
     /// Sources that proposed it, joined by `+`; mined negatives only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Weight in training, in `[0, 1]`; mined negatives only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
 }
 
 impl Doc {

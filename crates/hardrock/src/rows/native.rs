@@ -68,6 +68,7 @@ fn doc_of(record: &mut Record) -> Result<Doc> {
         score: record.optional_score("score")?,
         rank: record.optional_count("rank")?,
         source: record.optional_text("source")?,
+        weight: record.optional_score("weight")?,
     };
     if doc.id.is_none() && doc.text.is_none() && doc.title.is_empty() {
         return Err(record.missing("doc_id"));
@@ -145,6 +146,7 @@ fn doc_fields() -> Fields {
         field("score", DataType::Float32),
         field("rank", DataType::UInt32),
         field("source", DataType::Utf8),
+        field("weight", DataType::Float32),
     ])
 }
 
@@ -160,6 +162,7 @@ struct DocColumns {
     score: Float32Builder,
     rank: UInt32Builder,
     source: StringBuilder,
+    weight: Float32Builder,
     /// Documents of each row.
     lengths: Vec<usize>,
 }
@@ -173,6 +176,7 @@ impl Default for DocColumns {
             score: Float32Builder::new(),
             rank: UInt32Builder::new(),
             source: StringBuilder::new(),
+            weight: Float32Builder::new(),
             lengths: Vec::new(),
         }
     }
@@ -189,6 +193,7 @@ impl DocColumns {
             self.score.append_option(doc.score);
             self.rank.append_option(doc.rank);
             self.source.append_option(doc.source.as_deref());
+            self.weight.append_option(doc.weight);
         }
         docs.iter().map(|d| d.title.len() + d.text.as_ref().map_or(0, String::len) + 32).sum()
     }
@@ -201,6 +206,7 @@ impl DocColumns {
             Arc::new(self.score.finish()),
             Arc::new(self.rank.finish()),
             Arc::new(self.source.finish()),
+            Arc::new(self.weight.finish()),
         ];
         let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
         let docs = StructArray::new(doc_fields(), columns, None);

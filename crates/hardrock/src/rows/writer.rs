@@ -150,6 +150,7 @@ pub fn example(format: RowFormat) -> Result<Vec<(String, String)>> {
         score: Some(score),
         rank,
         source: source.map(str::to_owned),
+        weight: None,
     };
     let row = TrainingRow {
         query_id: Some("7".into()),

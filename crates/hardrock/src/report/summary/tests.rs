@@ -38,6 +38,7 @@ fn row(
             against: Some("p".into()),
         }),
         pick: (fate == 's').then_some(0),
+        signals: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ fn manifest() -> Manifest {
             dropped_anchors: 0,
             filled: 0,
         },
+        p_fn: None,
         recall: BTreeMap::new(),
         notices: BTreeMap::from([("missing documents".into(), 3)]),
         seconds: vec![("read".into(), 0.5), ("mine".into(), 1.25)],
