@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::panic,
     clippy::unwrap_used,
     missing_docs,
     reason = "a benchmark talks to the terminal"

@@ -54,7 +54,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "TYPE", default_value = "f32", hide_default_value = true, value_parser = parse_element)]
     dtype: Element,
     /// What to do with a broken row: stop, or skip it into OUT.rejects.jsonl [default: stop]
-    #[arg(long, value_name = "stop|skip", value_parser = super::mine::parse_bad_row)]
+    #[arg(long, value_name = "stop|skip", value_parser = super::parse::parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
     /// Replace an existing output
     #[arg(long)]

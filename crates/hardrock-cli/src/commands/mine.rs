@@ -4,18 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hardrock::mine::spec::{DEFAULT_CONFIDENCE, KinBy, Metric, PFnModel, PromiseSpec, Weight};
-use hardrock::mine::{self, MineSpec, Outcome, Plan, RunOptions, flags};
+use hardrock::mine::{self, MineSpec, Plan, RunOptions, flags};
 use hardrock::presets::{self, Preset};
 use hardrock::read::{DataSpec, OnBadRow};
 use hardrock::rows::RowFormat;
 use hardrock::{Error, Result};
 use hardrock_core::promise::Kind;
 
+use super::mine_summary::tell;
 use super::model_args::ModelArgs;
+use super::parse::{
+    parse_bad_row, parse_bytes, parse_kin_by, parse_metric, parse_p_fn, parse_promise, parse_weight,
+};
 use super::{nearest, print};
 use crate::args::Globals;
 use crate::progress::Bar;
-use crate::render;
 
 /// Mine hard negatives: candidates -> filters -> selection -> training file
 ///
@@ -200,72 +203,6 @@ pub(crate) struct MineArgs {
     memory: Option<u64>,
 }
 
-pub(crate) fn parse_bad_row(text: &str) -> std::result::Result<OnBadRow, String> {
-    match text {
-        "stop" => Ok(OnBadRow::Stop),
-        "skip" => Ok(OnBadRow::Skip),
-        _ => Err("one of stop, skip".into()),
-    }
-}
-
-pub(crate) fn parse_metric(text: &str) -> std::result::Result<Metric, String> {
-    match text {
-        "cosine" => Ok(Metric::Cosine),
-        "dot" => Ok(Metric::Dot),
-        _ => Err("one of cosine, dot".into()),
-    }
-}
-
-fn parse_kin_by(text: &str) -> std::result::Result<KinBy, String> {
-    match text {
-        "tf-idf" => Ok(KinBy::TfIdf),
-        "vectors" => Ok(KinBy::Vectors),
-        _ => Err("one of tf-idf, vectors".into()),
-    }
-}
-
-fn parse_p_fn(text: &str) -> std::result::Result<PFnModel, String> {
-    match text {
-        "auto" => Ok(PFnModel::Auto),
-        "shipped" => Ok(PFnModel::Shipped),
-        "none" => Ok(PFnModel::None),
-        _ => Err("one of auto, shipped, none".into()),
-    }
-}
-
-fn parse_promise(text: &str) -> std::result::Result<Kind, String> {
-    match text {
-        "confident" => Ok(Kind::Confident),
-        "average" => Ok(Kind::Average),
-        _ => Err("one of confident, average".into()),
-    }
-}
-
-fn parse_weight(text: &str) -> std::result::Result<Weight, String> {
-    match text {
-        "p_fn" => Ok(Weight::PFn),
-        _ => Err("only p_fn is a weight".into()),
-    }
-}
-
-/// `2GiB`, `500MB`, `1073741824`.
-pub(crate) fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let scale = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1u64,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "kb" => 1000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        _ => return Err(format!("unknown unit `{unit}`; use MiB, GiB, MB or GB")),
-    };
-    let value: f64 = number.trim().parse().map_err(|_| format!("`{number}` is no number"))?;
-    if value > 0.0 { Ok((value * scale as f64) as u64) } else { Err("must be above 0".into()) }
-}
-
 /// Runs the command.
 pub(crate) fn run(args: MineArgs, globals: &Globals) -> Result<u8> {
     if args.preset.as_deref() == Some("list") {
@@ -307,66 +244,6 @@ pub(crate) fn run(args: MineArgs, globals: &Globals) -> Result<u8> {
         }
         Ok(0)
     })
-}
-
-/// The last line, in words.
-#[expect(clippy::print_stderr, reason = "the summary belongs on stderr")]
-fn tell(outcome: &Outcome) {
-    eprintln!("{}", summary(outcome));
-}
-
-fn summary(outcome: &Outcome) -> String {
-    let c = &outcome.manifest.counts;
-    let n = render::count;
-    let mut dropped: Vec<(&String, &u64)> = c.dropped.iter().filter(|(_, n)| **n > 0).collect();
-    dropped.sort_by_key(|(name, n)| (std::cmp::Reverse(**n), name.as_str()));
-    let reasons: Vec<String> = dropped.iter().map(|(name, count)| format!("{} {name}", n(**count))).collect();
-    let total: u64 = c.dropped.values().sum();
-    let many = render::plural;
-    let mut text = format!("mined {} for {}", many(c.selected, "negative"), many(c.anchors, "anchor"));
-    if c.filled > 0 {
-        text += &format!(" ({} of them random fill)", n(c.filled));
-    }
-    text += &format!("; {}, {} kept, {} dropped", many(c.retrieved, "candidate"), n(c.kept), n(total));
-    if !reasons.is_empty() {
-        text += &format!(" ({})", reasons.join(", "));
-    }
-    text += &match c.short {
-        0 => "; none short".to_owned(),
-        short => format!("; {} short on {}", n(short), many(c.short_anchors, "anchor")),
-    };
-    if c.dropped_anchors > 0 {
-        text += &format!("; {} left out", many(c.dropped_anchors, "anchor"));
-    }
-    if let Some(p_fn) = &outcome.manifest.p_fn {
-        text += &match &p_fn.promise {
-            Some(promise) => format!("\n  promise: {}", promise.words),
-            None => format!(
-                "\n  p_fn says that {:.1} % of the selected are false negatives (an estimate; {})",
-                p_fn.expected * 100.0,
-                p_fn.models.note
-            ),
-        };
-    }
-    for (what, count) in &outcome.manifest.notices {
-        text += &format!("\n  note: {} {what}", n(*count));
-    }
-    for (source, recall) in &outcome.manifest.recall {
-        text += &format!("\n  note: {source}: {recall}");
-    }
-    let files: Vec<String> = outcome.files.iter().map(|f| f.display().to_string()).collect();
-    text += &format!(
-        "\n  {} with {} at peak{}; wrote {}",
-        render::seconds(outcome.seconds),
-        render::bytes(outcome.manifest.peak_memory),
-        if outcome.reused > 0 {
-            format!(", {} finished chunks used again", n(outcome.reused))
-        } else {
-            String::new()
-        },
-        files.join(", "),
-    );
-    text
 }
 
 fn find_preset(name: &str) -> Result<&'static Preset> {

@@ -43,7 +43,7 @@ pub(crate) struct SearchArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// How vectors compare: cosine or dot [default: cosine]
-    #[arg(long, value_name = "NAME", value_parser = super::mine::parse_metric)]
+    #[arg(long, value_name = "NAME", value_parser = super::parse::parse_metric)]
     metric: Option<Metric>,
     /// Search vectors through clusters, to this recall of the exact result; it is measured and printed [default: exact; without a
     /// value 0.95]
@@ -74,7 +74,7 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     fresh: bool,
     /// Ceiling on memory, e.g. 2GiB
-    #[arg(long, value_name = "SIZE", value_parser = super::mine::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = super::parse::parse_bytes)]
     memory: Option<u64>,
 }
 

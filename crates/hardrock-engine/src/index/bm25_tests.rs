@@ -139,7 +139,7 @@ proptest! {
         // The tight one reads its rows from a file.
         let file = tempfile::NamedTempFile::new().unwrap();
         forward.write(&file).unwrap();
-        let opened = Arc::new(Forward::open(file.path(), tokenizer()).unwrap());
+        let opened = Arc::new(Forward::open(file.path(), tokenizer(), 0).unwrap());
         let tight = Bm25::build(opened, Bm25Options::default(), budget).unwrap();
         let found = search(&whole, &queries, k);
         for (q, query) in queries.iter().enumerate() {

@@ -10,7 +10,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::forward_build::scan;
-use super::forward_file::{FileRows, RowWriter};
+use super::forward_file::{FileRows, POSTING, RowWriter};
 use super::{IndexError, Result, Terms, Texts, Tokenizer, Watch};
 
 /// Documents per batch: enough to pay for a batch's own vocabulary, few enough to keep it in cache.
@@ -38,8 +38,21 @@ pub(super) struct Tally {
 
 #[derive(Debug)]
 enum Store {
-    Memory { terms: Vec<u32>, counts: Vec<u16> },
+    Memory(Held),
     File(FileRows),
+}
+
+/// All rows one after another.
+#[derive(Debug, Default)]
+struct Held {
+    terms: Vec<u32>,
+    counts: Vec<u16>,
+}
+
+impl Held {
+    fn with_capacity(postings: usize) -> Self {
+        Self { terms: Vec::with_capacity(postings), counts: Vec::with_capacity(postings) }
+    }
 }
 
 /// Room for rows that come from a file; reuse it between calls.
@@ -115,13 +128,13 @@ impl Forward {
     /// # Errors
     /// Those of the texts, `Cancelled`, or more than 2^32 - 1 documents or terms.
     pub fn build(texts: &dyn Texts, tokenizer: Tokenizer, watch: &Watch<'_>) -> Result<Self> {
-        let (mut terms, mut counts) = (Vec::new(), Vec::new());
-        let (vocabulary, tally) = scan(texts, &tokenizer, watch, |part| {
-            terms.extend_from_slice(&part.terms);
-            counts.extend_from_slice(&part.counts);
+        let mut held = Held::default();
+        let (terms, tally) = scan(texts, &tokenizer, watch, |part| {
+            held.terms.extend_from_slice(&part.terms);
+            held.counts.extend_from_slice(&part.counts);
             Ok(())
         })?;
-        Ok(Self { tokenizer, terms: vocabulary, tally, rows: Store::Memory { terms, counts } })
+        Ok(Self { tokenizer, terms, tally, rows: Store::Memory(held) })
     }
 
     /// As [`Forward::build`], but the rows go to the file `path` as they are made; in memory stay 12 bytes per document and
@@ -166,13 +179,25 @@ impl Forward {
         out.flush().map_err(IndexError::Write)
     }
 
-    /// Opens a written index. The rows stay in the file and are read where they are needed.
+    /// Opens a written index. Rows that take at most `room` bytes (6 a posting) come into memory; else they stay in the file
+    /// and are read where they are needed, at about a microsecond each.
     ///
     /// # Errors
     /// When the file cannot be read, is cut short or damaged, or was made with other token options.
-    pub fn open(path: &Path, tokenizer: Tokenizer) -> Result<Self> {
+    pub fn open(path: &Path, tokenizer: Tokenizer, room: u64) -> Result<Self> {
         let (file, terms, tally) = super::forward_file::open(path, &tokenizer)?;
-        Ok(Self { tokenizer, terms, tally, rows: Store::File(file) })
+        let mut index = Self { tokenizer, terms, tally, rows: Store::File(file) };
+        if index.postings().saturating_mul(POSTING) <= room {
+            let mut held = Held::with_capacity(index.postings() as usize);
+            let mut buffer = RowBuffer::default();
+            for batch in batches(0..index.len(), BATCH) {
+                let rows = index.rows(batch, &mut buffer)?;
+                held.terms.extend_from_slice(rows.terms);
+                held.counts.extend_from_slice(rows.counts);
+            }
+            index.rows = Store::Memory(held);
+        }
+        Ok(index)
     }
 
     /// Number of documents.
@@ -228,9 +253,9 @@ impl Forward {
         let lens = &self.tally.lens[docs.clone()];
         let postings = self.tally.starts[docs.start]..self.tally.starts[docs.end];
         let (terms, counts) = match &self.rows {
-            Store::Memory { terms, counts } => {
+            Store::Memory(held) => {
                 let range = postings.start as usize..postings.end as usize;
-                (&terms[range.clone()], &counts[range])
+                (&held.terms[range.clone()], &held.counts[range])
             }
             Store::File(file) => {
                 file.read(postings, self.terms.len(), buffer)?;
@@ -382,9 +407,13 @@ mod tests {
             let streamed =
                 Forward::build_in_file(&texts, tokenizer(), &dir.path().join("a"), &Watch::default()).unwrap();
             memory.write(std::fs::File::create(dir.path().join("b")).unwrap()).unwrap();
-            let opened = Forward::open(&dir.path().join("b"), tokenizer()).unwrap();
             same(&memory, &streamed);
-            same(&memory, &opened);
+            let needed = memory.postings() * POSTING;
+            for (room, held) in [(needed, true), (needed.saturating_sub(1), needed == 0)] {
+                let opened = Forward::open(&dir.path().join("b"), tokenizer(), room).unwrap();
+                prop_assert_eq!(matches!(opened.rows, Store::Memory(_)), held);
+                same(&memory, &opened);
+            }
             prop_assert!(std::fs::read(dir.path().join("a")).unwrap() == std::fs::read(dir.path().join("b")).unwrap());
         }
     }

@@ -15,7 +15,8 @@ use super::forward::{RowBuffer, Tally};
 use super::{IndexError, Result, Terms, Tokenizer};
 
 const MAGIC: &[u8; 8] = b"hrfwd\0\0\x01";
-const POSTING: u64 = 6;
+/// Bytes of a posting.
+pub(super) const POSTING: u64 = 6;
 const FOOTER: u64 = 32;
 
 /// Rows of an open file.
@@ -227,7 +228,7 @@ mod tests {
         Forward::build_in_file(&vec!["one two", "two three"], tokenizer("none"), &path, &Watch::default())
             .unwrap();
         let whole = std::fs::read(&path).unwrap();
-        let open = || Forward::open(&path, tokenizer("none")).map(|_| ()).map_err(|e| e.to_string());
+        let open = || Forward::open(&path, tokenizer("none"), 0).map(|_| ()).map_err(|e| e.to_string());
         assert_eq!(open(), Ok(()));
 
         for cut in 0..whole.len() {
@@ -251,7 +252,7 @@ mod tests {
         let mut damaged = std::fs::read(&path).unwrap();
         damaged[11] = 0x7f;
         std::fs::write(&path, &damaged).unwrap();
-        let index = Forward::open(&path, tokenizer("none")).unwrap();
+        let index = Forward::open(&path, tokenizer("none"), 0).unwrap();
         let error = index.row(0, &mut Default::default()).unwrap_err().to_string();
         assert!(error.contains("names a term"), "{error}");
     }
@@ -261,7 +262,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         Forward::build_in_file(&vec!["one two"], tokenizer("none"), &path, &Watch::default()).unwrap();
-        let error = Forward::open(&path, tokenizer("english")).unwrap_err().to_string();
+        let error = Forward::open(&path, tokenizer("english"), 0).unwrap_err().to_string();
         assert!(error.contains("made with other token options") && error.contains("stem=none"), "{error}");
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Budget {
     pub(super) index: u64,
     /// Shingle sets that are kept.
     pub(super) shingles: u64,
+    /// Documents as terms, which stay in their file where this is too little.
+    pub(super) rows: u64,
 }
 
 impl Budget {
@@ -22,7 +24,11 @@ impl Budget {
     pub(super) fn new(ceiling: Option<u64>, tables: u64, sources: u64) -> Result<Self> {
         let Some(ceiling) = ceiling else {
             let free = available_memory().unwrap_or(4 << 30) / 2;
-            return Ok(Self { index: free / sources.max(1), shingles: (free / 8).min(1 << 30) });
+            return Ok(Self {
+                index: free / sources.max(1),
+                shingles: (free / 8).min(1 << 30),
+                rows: free / 8,
+            });
         };
         let fixed = BASE + tables;
         let left = ceiling.saturating_sub(fixed);
@@ -36,7 +42,7 @@ impl Budget {
                 ),
             ));
         }
-        Ok(Self { index: left / 2 / sources.max(1), shingles: left / 8 })
+        Ok(Self { index: left / 2 / sources.max(1), shingles: left / 8, rows: left / 8 })
     }
 }
 

@@ -148,7 +148,8 @@ pub(super) fn with_job<T>(
     clock.lap("vectors");
     let budget = Budget::new(options.memory, dataset.memory(), plan.spec.pool.len() as u64)?;
 
-    let lexicals = open_lexicals(plan, &dataset, &store, &read_key, options.fresh, progress, cancel)?;
+    let lexicals =
+        open_lexicals(plan, &dataset, &store, &read_key, (options.fresh, budget.rows), progress, cancel)?;
     clock.lap("terms");
     let clusters: Vec<ClusterCell<'_>> = vectors.iter().map(|_| ClusterCell::new()).collect();
     let mut sources: Vec<(String, Box<dyn Source + '_>)> = Vec::new();
@@ -386,7 +387,7 @@ fn open_lexicals(
     dataset: &Dataset,
     store: &Store,
     read_key: &Key,
-    fresh: bool,
+    (fresh, room): (bool, u64),
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<Vec<Lexical>> {
@@ -394,11 +395,12 @@ fn open_lexicals(
     if !plan.needs_terms() {
         return Ok(lexicals);
     }
-    let mut wanted: Vec<_> = plan.spec.pool.iter().filter_map(bm25_of).map(|b| b.tokens.clone()).collect();
-    if wanted.is_empty() {
-        wanted.push(plan.spec.judge.kin_tokens.clone());
+    let mut all: Vec<_> = plan.spec.pool.iter().filter_map(bm25_of).map(|b| b.tokens.clone()).collect();
+    if all.is_empty() {
+        all.push(plan.spec.judge.kin_tokens.clone());
     }
-    for tokens in wanted {
+    let wanted = all.len() as u64;
+    for tokens in all {
         if lexicals.iter().any(|l| l.tokens == tokens) {
             continue;
         }
@@ -406,7 +408,14 @@ fn open_lexicals(
         progress.stage("index terms", dataset.items.len() as u64, "documents");
         let advance = |n: usize| progress.advance(n as u64);
         let stage = store.stage("terms", &key)?;
-        lexicals.push(Lexical::open(&dataset.items, &tokens, &stage, fresh, cancel, &advance)?);
+        lexicals.push(Lexical::open(
+            &dataset.items,
+            &tokens,
+            &stage,
+            (fresh, room / wanted),
+            cancel,
+            &advance,
+        )?);
     }
     Ok(lexicals)
 }

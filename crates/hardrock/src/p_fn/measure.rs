@@ -41,6 +41,11 @@ pub struct Estimator<'a> {
     models: OnceLock<Models>,
 }
 
+/// To about three digits, as evidence is told to people: what is cut off would be most of the candidates file.
+fn brief(value: f32) -> f32 {
+    if value.is_finite() { f32::from_bits((value.to_bits() + 0x8000) & 0xffff_0000) } else { value }
+}
+
 /// One candidate with its features.
 struct Cell {
     measured: Measured,
@@ -95,7 +100,7 @@ impl<'a> Estimator<'a> {
             for cell in self.cells(&row, facts, sources)? {
                 columns[0].push(model.probability(&cell.features) as f32);
                 for (column, value) in columns[1..].iter_mut().zip(cell.measured.columns()) {
-                    column.push(value);
+                    column.push(brief(value));
                 }
             }
         }
@@ -236,5 +241,19 @@ impl<'a> Estimator<'a> {
             }
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::brief;
+
+    #[test]
+    fn evidence_keeps_three_digits_and_small_ranks_are_exact() {
+        for value in [0.0, 0.123_456, 0.999_9, 1.0, -0.5, 17.25] {
+            assert!((brief(value) - value).abs() <= value.abs() / 256.0, "{value}: {}", brief(value));
+        }
+        assert!((0..256).all(|rank| brief(rank as f32) == rank as f32));
+        assert!(brief(f32::NAN).is_nan() && brief(f32::INFINITY) == f32::INFINITY);
     }
 }

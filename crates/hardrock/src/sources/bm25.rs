@@ -67,22 +67,23 @@ pub struct Lexical {
 const FORWARD: &str = "forward.bin";
 
 impl Lexical {
-    /// Opens the stage's forward index, or builds it; `fresh` builds it in any case.
+    /// Opens the stage's forward index, or builds it; `fresh` builds it in any case. Its rows come into memory when they
+    /// take at most `room` bytes.
     pub fn open(
         items: &Table,
         tokens: &TokenOptions,
         stage: &Stage,
-        fresh: bool,
+        (fresh, room): (bool, u64),
         cancel: &AtomicBool,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Self> {
         let path = stage.folder().join(FORWARD);
         let tokenizer = || Tokenizer::new(tokens.clone());
-        let forward = match (path.exists() && !fresh).then(|| Forward::open(&path, tokenizer()?)) {
+        let forward = match (path.exists() && !fresh).then(|| Forward::open(&path, tokenizer()?, room)) {
             Some(Ok(forward)) if forward.len() == items.len() => forward,
             _ => {
                 Self::build(items, tokenizer()?, &path, cancel, progress)?;
-                Forward::open(&path, tokenizer()?)?
+                Forward::open(&path, tokenizer()?, room)?
             }
         };
         Ok(Self { forward: Arc::new(forward), tokens: tokens.clone() })
