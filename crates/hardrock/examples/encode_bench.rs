@@ -1,22 +1,23 @@
 //! Rate of a model on the texts of a file, one a line, as `benches/encode.py` reads it.
 //!
-//! usage: encode_bench MODEL TEXTS [ROUNDS] [tokens N]
+//! usage: encode_bench MODEL TEXTS [ROUNDS] [f32|int8]
 
 use std::io::BufRead;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use hardrock::models::{self, ModelOptions};
+use hardrock::models::{self, ModelOptions, Precision};
 use hardrock_engine::kernel::{Isa, fma_rounds};
 
 #[expect(clippy::print_stdout, reason = "a measurement prints")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, texts, rest @ ..] = args.as_slice() else {
-        return Err("usage: encode_bench MODEL TEXTS [ROUNDS]".into());
+        return Err("usage: encode_bench MODEL TEXTS [ROUNDS] [f32|int8]".into());
     };
     let rounds: usize = rest.first().map_or(Ok(3), |r| r.parse())?;
-    let model = models::open(model, &ModelOptions::default())?;
+    let precision = rest.get(1).map(|p| Precision::from_name(p).ok_or("f32 or int8")).transpose()?;
+    let model = models::open(model, &ModelOptions { precision, ..ModelOptions::default() })?;
     let file = std::io::BufReader::new(std::fs::File::open(texts)?);
     let texts: Vec<String> = file.lines().collect::<Result<_, _>>()?;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
