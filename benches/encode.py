@@ -1,12 +1,12 @@
 """Encoding texts: hardrock beside sentence-transformers (torch), one pinned core, in turns.
 
-usage: encode.py ENCODE_BENCH DATA_FOLDER MODEL_FOLDER [--texts 800] [--rounds 3]
+usage: encode.py ENCODE_BENCH DATA_FOLDER MODEL_FOLDER [--texts 800] [--rounds 3] [--inputs real,32,128]
 (ENCODE_BENCH is `target/release/examples/encode_bench`: cargo build --release -p hardrock --example encode_bench)
 
 Three inputs: descriptions of debian-packages' subset-5k (real lengths), and texts of a fixed 32 and 128 tokens. The peer is
 the torch model of sentence-transformers, given token ids (tokenising is not counted for it, but is for hardrock), sorted by length, batches
-of 32, padded to the longest of the batch. Prints medians of sentences per second, their ratio by round, and the share of the machine's rate of
-fused multiply-adds, measured in the same process.. Needs torch, sentence-transformers; Linux.
+of 32, padded to the longest of the batch. hardrock runs in 32-bit floats and in int8. Prints medians of sentences per second, their ratios by
+round, and the share of the machine's rate of fused multiply-adds that the floats reach, measured in the same process. Needs torch, sentence-transformers; Linux.
 """
 import argparse
 import gzip
@@ -78,28 +78,33 @@ def main():
     args.add_argument("model")
     args.add_argument("--texts", type=int, default=800)
     args.add_argument("--rounds", type=int, default=3)
+    args.add_argument("--inputs", default="real,32,128")
     args = args.parse_args()
     with open(f"{args.model}/config.json", encoding="utf-8") as f:
         c = json.load(f)
     h, layers, inner = c["hidden_size"], c["num_hidden_layers"], c["intermediate_size"]
-    print("| input | tokens / text | hardrock /s | torch /s | hardrock / torch | of the FMA peak | one text, ms |")
-    print("|---|---|---|---|---|---|---|")
+    print("| input | tokens / text | f32 /s | int8 /s | torch /s | f32 / torch | int8 / torch | int8 / f32 | f32 of the FMA peak | one text f32, int8, ms |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, path in inputs(args.data, args.texts, folder):
+            if name.split()[0] not in args.inputs.split(","):
+                continue
             count = sum(1 for _ in open(path, encoding="utf-8"))
-            ours, theirs = [], []
+            ours, eight, theirs = [], [], []
             for _ in range(args.rounds):
-                ours.append(json.loads(run([args.bench, args.model, path, "1"])))
+                ours.append(json.loads(run([args.bench, args.model, path, "1", "f32"])))
+                eight.append(json.loads(run([args.bench, args.model, path, "1", "int8"])))
                 theirs.append(json.loads(run([sys.executable, "-c", PEER, args.model, path])))
-                print(f"  {name}: {ours[-1]} {theirs[-1]}", file=sys.stderr, flush=True)
+                print(f"  {name}: {ours[-1]} {eight[-1]} {theirs[-1]}", file=sys.stderr, flush=True)
             mean = theirs[0]["tokens"] / count
             # The layers' products; attention's, which grow with the square of the length, are left out.
             flops = mean * layers * 2 * (4 * h * h + 2 * h * inner)
             share = statistics.median(o["rate"] * flops / (o["peak_gflops"] * 1e9) for o in ours)
-            ratio = statistics.median(o["rate"] / t["rate"] for o, t in zip(ours, theirs))
+            middle = lambda runs, key="rate": statistics.median(r[key] for r in runs)
+            ratio = lambda a, b: statistics.median(x["rate"] / y["rate"] for x, y in zip(a, b))
             print(
-                f"| {name} | {mean:.0f} | {statistics.median(o['rate'] for o in ours):.1f} | {statistics.median(t['rate'] for t in theirs):.1f} "
-                f"| {ratio:.2f} | {share:.0%} | {statistics.median(o['latency_ms'] for o in ours):.1f} |",
+                f"| {name} | {mean:.0f} | {middle(ours):.1f} | {middle(eight):.1f} | {middle(theirs):.1f} | {ratio(ours, theirs):.2f} "
+                f"| {ratio(eight, theirs):.2f} | {ratio(eight, ours):.2f} | {share:.0%} | {middle(ours, 'latency_ms'):.1f}, {middle(eight, 'latency_ms'):.1f} |",
                 flush=True,
             )
 
