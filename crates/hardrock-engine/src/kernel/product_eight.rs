@@ -106,12 +106,16 @@ pub(crate) fn code(weights: &[f32]) -> (Vec<i8>, f32) {
     // Rounding may lift four weights by a half each: with room for that the last try always fits.
     for room in 0..=2 {
         let step = most / (MOST - room) as f32;
-        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        if !(1.0 / step).is_finite() {
+            // All zero, or too small to tell from zero.
+            return (vec![0; codes.len()], 0.0);
+        }
+        let inverse = 1.0 / step;
         for (code, &w) in codes.iter_mut().zip(weights) {
             *code = (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
         }
         if room == 2 || codes.chunks(RUN).all(fits) {
-            return (codes, if inverse.is_finite() { step } else { 0.0 });
+            return (codes, step);
         }
     }
     (codes, f32::NAN)
@@ -303,6 +307,6 @@ mod tests {
         assert!(code(&[1.0, f32::NAN]).1.is_nan());
         assert!(code(&[f32::INFINITY]).1.is_nan());
         assert_eq!(code(&[0.0; 9]), (vec![0; 16], 0.0));
-        assert_eq!(code(&[1e-45; 3]).1, 0.0);
+        assert_eq!(code(&[1e-45; 3]), (vec![0; 8], 0.0));
     }
 }
