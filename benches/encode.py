@@ -1,12 +1,12 @@
 """Encoding texts: hardrock beside sentence-transformers (torch), one pinned core, in turns.
 
-usage: encode.py ENCODE_BENCH DATA_FOLDER MODEL_FOLDER [--texts 800] [--rounds 3]
+usage: encode.py ENCODE_BENCH DATA_FOLDER MODEL_FOLDER [--texts 800] [--rounds 3] [--inputs real,32,128] [--wall]
 (ENCODE_BENCH is `target/release/examples/encode_bench`: cargo build --release -p hardrock --example encode_bench)
 
 Three inputs: descriptions of debian-packages' subset-5k (real lengths), and texts of a fixed 32 and 128 tokens. The peer is
 the torch model of sentence-transformers, given token ids (tokenising is not counted for it, but is for hardrock), sorted by length, batches
-of 32, padded to the longest of the batch. Prints medians of sentences per second, their ratio by round, and the share of the machine's rate of
-fused multiply-adds, measured in the same process.. Needs torch, sentence-transformers; Linux.
+of 32, padded to the longest of the batch. hardrock runs in 32-bit floats and in int8. Prints medians of sentences per second of processor time (with --wall, of the
+clock), their ratios by round, and the share of the machine's rate of fused multiply-adds that the floats reach, measured in the same process. Needs torch, sentence-transformers; Linux.
 """
 import argparse
 import gzip
@@ -35,11 +35,11 @@ for start in range(0, len(order), 32):
     batches.append({"input_ids": tokens, "attention_mask": mask})
 with torch.inference_mode():
     model(dict(batches[0]))
-    start = time.time()
+    start, cpu = time.time(), time.process_time()
     for batch in batches:
         model(dict(batch))
-    seconds = time.time() - start
-print(json.dumps({"rate": len(texts) / seconds, "tokens": sum(map(len, ids))}))
+    seconds, cpu = time.time() - start, time.process_time() - cpu
+print(json.dumps({"rate": len(texts) / seconds, "cpu_rate": len(texts) / cpu, "tokens": sum(map(len, ids))}))
 """
 
 
@@ -78,28 +78,35 @@ def main():
     args.add_argument("model")
     args.add_argument("--texts", type=int, default=800)
     args.add_argument("--rounds", type=int, default=3)
+    args.add_argument("--inputs", default="real,32,128")
+    args.add_argument("--wall", action="store_true")
     args = args.parse_args()
+    rate, peak = ("rate", "peak_gflops") if args.wall else ("cpu_rate", "cpu_gflops")
     with open(f"{args.model}/config.json", encoding="utf-8") as f:
         c = json.load(f)
     h, layers, inner = c["hidden_size"], c["num_hidden_layers"], c["intermediate_size"]
-    print("| input | tokens / text | hardrock /s | torch /s | hardrock / torch | of the FMA peak | one text, ms |")
-    print("|---|---|---|---|---|---|---|")
+    print("| input | tokens / text | f32 /s | int8 /s | torch /s | f32 / torch | int8 / torch | int8 / f32 | f32 of the FMA peak | one text f32, int8, ms |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, path in inputs(args.data, args.texts, folder):
+            if name.split()[0] not in args.inputs.split(","):
+                continue
             count = sum(1 for _ in open(path, encoding="utf-8"))
-            ours, theirs = [], []
+            ours, eight, theirs = [], [], []
             for _ in range(args.rounds):
-                ours.append(json.loads(run([args.bench, args.model, path, "1"])))
+                ours.append(json.loads(run([args.bench, args.model, path, "1", "f32"])))
+                eight.append(json.loads(run([args.bench, args.model, path, "1", "int8"])))
                 theirs.append(json.loads(run([sys.executable, "-c", PEER, args.model, path])))
-                print(f"  {name}: {ours[-1]} {theirs[-1]}", file=sys.stderr, flush=True)
+                print(f"  {name}: {ours[-1]} {eight[-1]} {theirs[-1]}", file=sys.stderr, flush=True)
             mean = theirs[0]["tokens"] / count
             # The layers' products; attention's, which grow with the square of the length, are left out.
             flops = mean * layers * 2 * (4 * h * h + 2 * h * inner)
-            share = statistics.median(o["rate"] * flops / (o["peak_gflops"] * 1e9) for o in ours)
-            ratio = statistics.median(o["rate"] / t["rate"] for o, t in zip(ours, theirs))
+            share = statistics.median(o[rate] * flops / (o[peak] * 1e9) for o in ours)
+            middle = lambda runs, key=rate: statistics.median(r[key] for r in runs)
+            ratio = lambda a, b: statistics.median(x[rate] / y[rate] for x, y in zip(a, b))
             print(
-                f"| {name} | {mean:.0f} | {statistics.median(o['rate'] for o in ours):.1f} | {statistics.median(t['rate'] for t in theirs):.1f} "
-                f"| {ratio:.2f} | {share:.0%} | {statistics.median(o['latency_ms'] for o in ours):.1f} |",
+                f"| {name} | {mean:.0f} | {middle(ours):.1f} | {middle(eight):.1f} | {middle(theirs):.1f} | {ratio(ours, theirs):.2f} "
+                f"| {ratio(eight, theirs):.2f} | {ratio(eight, ours):.2f} | {share:.0%} | {middle(ours, 'latency_ms'):.1f}, {middle(eight, 'latency_ms'):.1f} |",
                 flush=True,
             )
 

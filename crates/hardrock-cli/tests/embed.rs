@@ -155,3 +155,83 @@ fn searching_with_a_model_is_searching_among_its_vectors() {
     let (stdout, _) = succeed(explained);
     assert!(stdout.contains("dense"), "{stdout}");
 }
+
+/// A transformer small enough to ship with the tests.
+fn transformer() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hardrock/tests/fixtures/models/bert");
+    folder.display().to_string()
+}
+
+#[test]
+fn vectors_in_8_bits_are_kept_apart_and_are_the_same_whatever_the_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String =
+        (0..60).map(|i| format!("{{\"_id\": \"d{i}\", \"text\": \"the fox {i} and a dog\"}}\n")).collect();
+    let input = file(folder.path(), "texts.jsonl", &lines).display().to_string();
+    let embed = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        let path = out.display().to_string();
+        let start = ["embed", "--model", &transformer(), &input, "-o", &path, "--force", "--json"];
+        let (stdout, _) = succeed(start.into_iter().chain(more.iter().copied()));
+        let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        (npy(&out), json["data"]["encoded"].as_u64(), json["data"]["precision"].as_str().map(str::to_owned))
+    };
+    let (whole, encoded, precision) = embed("whole.npy", &[]);
+    assert_eq!((encoded, precision.as_deref()), (Some(60), Some("f32")));
+    let eight = ["--precision", "int8"];
+    let (rounded, encoded, precision) = embed("rounded.npy", &eight);
+    assert_eq!((encoded, precision.as_deref()), (Some(60), Some("int8")), "nothing of the other precision");
+    assert_ne!(rounded, whole);
+    let dim = whole.len() / 60;
+    for (a, b) in whole.chunks(dim).zip(rounded.chunks(dim)) {
+        let cosine: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.99, "{cosine}");
+    }
+    // Both are still there.
+    assert_eq!(embed("whole.npy", &["--precision", "f32"]).1, Some(0));
+    assert_eq!(embed("rounded.npy", &eight).1, Some(0));
+    let work = folder.path().join("other").display().to_string();
+    let alone = ["--precision", "int8", "--threads", "1", "--work", &work];
+    assert_eq!(embed("alone.npy", &alone).0, rounded);
+
+    let out = folder.path().join("said.npy").display().to_string();
+    let (_, stderr) =
+        succeed(["embed", "--model", &transformer(), &input, "-o", &out, "--precision", "int8"]);
+    assert!(stderr.contains("computed in int8"), "{stderr}");
+}
+
+#[test]
+fn a_precision_reaches_mining_and_its_manifest_and_is_refused_where_nothing_would_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let corpus: String =
+        (0..40).map(|i| format!("{{\"_id\": \"d{i}\", \"text\": \"the fox {i} sees a dog\"}}\n")).collect();
+    file(folder.path(), "data/corpus.jsonl", &corpus);
+    let queries: String = (0..5).map(|i| format!("{{\"_id\": \"q{i}\", \"text\": \"fox {i}\"}}\n")).collect();
+    file(folder.path(), "data/queries.jsonl", &queries);
+    let judged: String = (0..5).map(|i| format!("q{i}\td{i}\t1\n")).collect();
+    file(folder.path(), "data/qrels/test.tsv", &format!("query-id\tcorpus-id\tscore\n{judged}"));
+    let data = folder.path().join("data").display().to_string();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let options = ["--model", &transformer(), "--precision", "int8"];
+    let (out, run_out) = (path("m.jsonl"), path("r.trec"));
+    succeed(["mine", &data, "--source", "dense", "-o", &out].into_iter().chain(options));
+    let json = manifest(Path::new(&out));
+    assert_eq!(json["config"]["pool"][0]["source"]["dense"]["precision"], "int8", "{json}");
+    let kept = vectors(&folder.path().join(".hardrock")).len();
+    succeed(["search", &data, "-o", &run_out].into_iter().chain(options));
+    assert_eq!(vectors(&folder.path().join(".hardrock")).len(), kept, "the search takes mining's vectors");
+    let explain = ["mine", &data, "--source", "dense", "--explain", "-o", &path("x.jsonl")];
+    let (stdout, _) = succeed(explain.into_iter().chain(options));
+    assert!(stdout.contains("encoded in int8"), "{stdout}");
+    succeed(["mine", &data, "--source", "dense", "-o", &path("f.jsonl"), "--model", &transformer()]);
+    assert!(vectors(&folder.path().join(".hardrock")).len() > kept, "32 bits are encoded anew");
+
+    let refused = |arguments: &[&str], says: &str| {
+        let (code, _, stderr) = run(["embed", &data, "-o", &path("no.npy")].iter().chain(arguments));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+    };
+    refused(&["--model", &model(), "--precision", "int8"], "is a static model");
+    refused(&["--model", "http://127.0.0.1:9/v1#m", "--precision", "int8"], "--precision int8 cannot be set");
+    refused(&["--model", &transformer(), "--precision", "int4"], "one of f32, int8");
+}

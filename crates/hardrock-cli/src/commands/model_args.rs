@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hardrock::mine::spec::{DenseSpec, Metric};
-use hardrock::models::RemoteOptions;
+use hardrock::models::{Precision, RemoteOptions};
 
 /// How a model behind an address is asked.
 #[derive(Debug, Args)]
@@ -58,8 +58,15 @@ pub(crate) struct ModelArgs {
     /// Keep only the first N columns of a vector, for Matryoshka models [default: all]
     #[arg(long, value_name = "N", requires = "model", help_heading = "Model")]
     truncate_dim: Option<usize>,
+    /// Numbers that a transformer computes with: f32, or int8 (faster, vectors slightly off) [default: f32]
+    #[arg(long, value_name = "f32|int8", requires = "model", value_parser = parse_precision, help_heading = "Model")]
+    precision: Option<Precision>,
     #[command(flatten)]
     remote: RemoteArgs,
+}
+
+pub(crate) fn parse_precision(text: &str) -> Result<Precision, String> {
+    Precision::from_name(text).ok_or_else(|| "one of f32, int8".into())
 }
 
 impl ModelArgs {
@@ -71,6 +78,7 @@ impl ModelArgs {
             prompt_passage: self.prompt_passage.clone(),
             max_length: self.max_length,
             truncate_dim: self.truncate_dim,
+            precision: self.precision,
             remote: self.remote.given().then(|| self.remote.options()),
             metric: Metric::default(),
             approximate: None,

@@ -76,6 +76,33 @@ pub enum Error {
     Read(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Numbers that a model computes with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Weights and activations of the layers' products in 8 bits, each token and each output with its own scale; all else
+    /// in 32-bit floats.
+    Int8,
+}
+
+impl Precision {
+    /// `f32` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// By its name; none for any other.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::F32, Self::Int8].into_iter().find(|p| p.name() == name)
+    }
+}
+
 /// Result of building or running a model.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -4,6 +4,7 @@
 //! library and with every rounding spelled out, all give the same bits.
 
 use super::product::TOKENS;
+use super::product_eight::Codes;
 use super::{Isa, Kind};
 
 /// One number per token.
@@ -77,10 +78,16 @@ lanewise! {
     /// Multiplies every number of a token by the token's own.
     scale(x: &mut [Lanes], by: &Lanes) = body::scale
 }
+lanewise! {
+    /// Codes of 0 to 255 for the features `[features]` of each token, four to a word, into `out` `[words]`, whose rest is set to
+    /// 0; answers what one step is worth and what 0 stands for. A token whose features are all equal has codes of 0; one
+    /// with a number that is not finite has steps that are not.
+    codes(x: &[Lanes], out: &mut [Codes]) -> [Lanes; 2] = body::codes
+}
 
 /// The functions themselves, inlined into each wrapper.
 mod body {
-    use super::{Lanes, TOKENS};
+    use super::{Codes, Lanes, TOKENS};
 
     #[inline(always)]
     fn map(f: impl Fn(usize) -> f32) -> Lanes {
@@ -225,6 +232,42 @@ mod body {
     }
 
     #[inline(always)]
+    pub(super) fn codes(x: &[Lanes], out: &mut [Codes]) -> [Lanes; 2] {
+        let (mut low, mut high, mut broken) = ([f32::MAX; TOKENS], [f32::MIN; TOKENS], [0.0; TOKENS]);
+        for row in x {
+            for (((low, high), broken), &x) in low.iter_mut().zip(&mut high).zip(&mut broken).zip(row) {
+                *low = low.min(x);
+                *high = high.max(x);
+                // Comparisons pass NaN over; this does not.
+                *broken = x.mul_add(0.0, *broken);
+            }
+        }
+        let range = map(|l| high[l] - low[l]);
+        let inverse = map(|l| if range[l] > 0.0 { 255.0 / range[l] } else { 0.0 });
+        let code = |x: f32, lane: usize| ((x - low[lane]).mul_add(inverse[lane], MAGIC)).to_bits() & 0xff;
+        let (fours, rest) = x.as_chunks::<4>();
+        let mut out = out.iter_mut();
+        for ([a, b, c, d], out) in fours.iter().zip(&mut out) {
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = code(a[lane], lane)
+                    | code(b[lane], lane) << 8
+                    | code(c[lane], lane) << 16
+                    | code(d[lane], lane) << 24;
+            }
+        }
+        for (word, out) in out.enumerate() {
+            let rows = if word == 0 { rest } else { &[] };
+            *out = [0; TOKENS];
+            for (i, row) in rows.iter().enumerate() {
+                for (lane, out) in out.iter_mut().enumerate() {
+                    *out |= code(row[lane], lane) << (8 * i);
+                }
+            }
+        }
+        [map(|l| range[l] / 255.0 + broken[l]), low]
+    }
+
+    #[inline(always)]
     pub(super) fn rotate(first: &mut [Lanes], second: &mut [Lanes], cos: &[Lanes], sin: &[Lanes]) {
         for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
             for ((a, b), (cos, sin)) in a.iter_mut().zip(b).zip(cos.iter().zip(sin)) {
@@ -344,6 +387,35 @@ mod tests {
         let bare = same(&numbers, |isa, x| layer_norm(isa, x, &[1.0; 24], &[], 1e-5));
         let zero = same(&numbers, |isa, x| layer_norm(isa, x, &[1.0; 24], &[0.0; 24], 1e-5));
         assert_eq!(bare, zero);
+    }
+
+    #[test]
+    fn codes_are_within_half_a_step_of_the_numbers() {
+        let mut x: Vec<Lanes> = (0..10)
+            .map(|k| std::array::from_fn(|l| ((k * 31 + l * 7) % 23) as f32 * (l as f32 - 4.0) - 2.0))
+            .collect();
+        x.iter_mut().for_each(|row| row[9] = 0.25);
+        let first = codes(Isa::available()[0], &x, &mut [[9; TOKENS]; 4]);
+        for isa in Isa::available() {
+            let mut out = [[u32::MAX; TOKENS]; 4];
+            let [step, low] = codes(isa, &x, &mut out);
+            assert_eq!([step, low], first, "{}", isa.name());
+            for (k, row) in x.iter().enumerate() {
+                for lane in 0..TOKENS {
+                    let code = out[k / 4][lane].to_le_bytes()[k % 4];
+                    let off = f32::from(code).mul_add(step[lane], low[lane]) - row[lane];
+                    assert!(off.abs() <= 0.501 * step[lane], "{off} {}", step[lane]);
+                }
+            }
+            assert!(out[2].iter().all(|word| word >> 16 == 0) && out[3] == [0; TOKENS]);
+            assert_eq!((out[0][9], step[9], low[9]), (0, 0.0, 0.25));
+        }
+        x[3][5] = f32::NAN;
+        x[7][6] = f32::INFINITY;
+        for isa in Isa::available() {
+            let [step, _] = codes(isa, &x, &mut [[0; TOKENS]; 4]);
+            assert!(!step[5].is_finite() && !step[6].is_finite() && step[7].is_finite());
+        }
     }
 
     #[test]

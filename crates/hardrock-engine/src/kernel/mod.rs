@@ -21,6 +21,9 @@ mod plain;
 #[cfg(test)]
 mod plain_eight;
 mod product;
+mod product_eight;
+#[cfg(target_arch = "x86_64")]
+mod product_eight_x86;
 mod topk;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -28,6 +31,7 @@ mod vnni;
 pub(crate) use eight::{Eight, tile as eight_tile};
 pub(crate) use pack::{Panels, pack};
 pub(crate) use product::{OUTPUTS, TOKENS, product};
+pub(crate) use product_eight::{Codes, Multiplier, Scales, Weights, code, product_eight, words};
 pub(crate) use topk::{Best, Scratch};
 
 /// Anchors in a tile: with [`DOCUMENTS`] they fill 24 of the 32 AVX-512 registers.

@@ -57,6 +57,8 @@ pub struct Embedded {
     pub prompt: String,
     /// Fingerprint of the model.
     pub model: String,
+    /// Numbers that the model computes with.
+    pub precision: &'static str,
     /// What the reader noticed.
     pub notices: std::collections::BTreeMap<String, u64>,
     /// Wall seconds of encoding.
@@ -118,6 +120,7 @@ pub fn embed_file(
         zeros,
         prompt: prompt.clone(),
         model: embedder.fingerprint().to_owned(),
+        precision: embedder.card().precision,
         notices,
         seconds: encoded.seconds,
     })

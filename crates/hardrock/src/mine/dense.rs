@@ -31,8 +31,13 @@ pub(super) fn open_models(plan: &Plan) -> Result<Models> {
 
 fn options(dense: &DenseSpec) -> ModelOptions {
     let prompts = Roles { query: dense.prompt_query.clone(), passage: dense.prompt_passage.clone() };
-    let remote = dense.remote.clone().unwrap_or_default();
-    ModelOptions { prompts, max_length: dense.max_length, truncate_dim: dense.truncate_dim, remote }
+    ModelOptions {
+        prompts,
+        max_length: dense.max_length,
+        truncate_dim: dense.truncate_dim,
+        precision: dense.precision,
+        remote: dense.remote.clone().unwrap_or_default(),
+    }
 }
 
 /// The files of given embeddings, without the `#NAME` of an array in them.

@@ -121,7 +121,10 @@ pub fn estimate(
             sources.push(SourceEstimate {
                 name: name.clone(),
                 depth: pool.depth,
-                exactness: source.exactness(),
+                exactness: match pool.source.precision() {
+                    Some(precision) => format!("{}, encoded in {}", source.exactness(), precision.name()),
+                    None => source.exactness(),
+                },
                 rate,
                 found: found as f64 / done as f64,
                 encode,

@@ -81,6 +81,14 @@ impl SourceSpec {
         }
     }
 
+    /// The numbers that a model computes with, where they are said.
+    pub fn precision(&self) -> Option<crate::models::Precision> {
+        match self {
+            Self::Dense(d) => d.precision,
+            _ => None,
+        }
+    }
+
     /// Searches vectors to this recall, where the source has any.
     pub fn search_to(&mut self, recall: f64) {
         match self {
@@ -149,6 +157,9 @@ pub struct DenseSpec {
     /// Columns that are kept of a vector (Matryoshka); none = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncate_dim: Option<usize>,
+    /// Numbers that a transformer computes with; none = f32, or what a server has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<crate::models::Precision>,
     /// How a model behind an address is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<crate::models::RemoteOptions>,

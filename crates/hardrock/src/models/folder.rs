@@ -78,9 +78,14 @@ impl Folder {
         })
     }
 
+    /// Where a part of the folder is.
+    pub(super) fn path(&self, part: &str) -> PathBuf {
+        self.root.join(Self::join(part, ""))
+    }
+
     /// An error about a part of the folder.
     pub(super) fn error(&self, part: &str, problem: impl Into<String>, help: impl Into<String>) -> Error {
-        Error::input(&self.root.join(Self::join(part, "")), None, problem, help)
+        Error::input(&self.path(part), None, problem, help)
     }
 
     /// What the engine says of a part of the folder.

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use crate::{Error, Result};
+pub use hardrock_engine::encoders::Precision;
 pub use remote::RemoteOptions;
 
 /// What stands before a text, by the role that it has.
@@ -44,6 +45,9 @@ pub struct ModelOptions {
     /// The first so many columns, for models that were trained for it (Matryoshka); normalised again where the
     /// model normalises.
     pub truncate_dim: Option<usize>,
+    /// Numbers that a transformer computes with; none = [`Precision::F32`]. Static models have no products to round, and a
+    /// server decides for itself.
+    pub precision: Option<Precision>,
     /// How a model behind an address is asked.
     pub remote: RemoteOptions,
 }

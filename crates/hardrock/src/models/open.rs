@@ -39,9 +39,6 @@ struct Resolved {
     precision: &'static str,
 }
 
-/// Numbers that models compute with.
-const PRECISION: &str = "f32";
-
 /// Opens the model in the folder `root`; `id` is what it was called.
 ///
 /// # Errors
@@ -88,8 +85,8 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
         steps.extend(normalised.then_some(Step::Normalize));
     }
     let encoder = Head::new(body.encoder, steps).map_err(|e| folder.model_error("", e))?;
-    let resolved =
-        Resolved { max_length: body.max_length, truncate_dim: options.truncate_dim, precision: PRECISION };
+    let precision = options.precision.unwrap_or_default().name();
+    let resolved = Resolved { max_length: body.max_length, truncate_dim: options.truncate_dim, precision };
     let card = Card {
         id: id.to_owned(),
         revision: None,
@@ -99,7 +96,7 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
         pooling: body.pooling.to_owned(),
         normalised,
         similarity: around.similarity_fn_name,
-        precision: PRECISION,
+        precision,
         fingerprint: folder.fingerprint(&resolved)?,
         notes: body.notes,
     };

@@ -4,12 +4,12 @@ use hardrock_engine::encoders::static_bag::StaticBag;
 use hardrock_engine::encoders::{Tensor, Tensors};
 use serde_json::Value;
 
-use super::ModelOptions;
 use super::folder::Folder;
 use super::open::Body;
 use super::tokenizer::{Tokenizer, TokenizerConfig};
 use super::weights::Weights;
-use crate::Result;
+use super::{ModelOptions, Precision};
+use crate::{Error, Result};
 
 /// Tokens of a text that Model2Vec looks at where the model does not say.
 const MODEL2VEC_LENGTH: usize = 512;
@@ -34,10 +34,25 @@ pub(super) fn is_model2vec(weights: &Weights) -> bool {
     weights.has("embeddings")
 }
 
+/// Refuses what a table cannot follow.
+///
+/// # Errors
+/// [`Error::Usage`] for a precision of 8 bits.
+fn check(folder: &Folder, part: &str, options: &ModelOptions) -> Result<()> {
+    if options.precision == Some(Precision::Int8) {
+        let place = folder.path(part);
+        return Err(Error::usage(
+            format!("{} is a static model, which has no products to compute in int8", place.display()),
+            "leave --precision out: static models are fast as they are",
+        ));
+    }
+    Ok(())
+}
+
 /// The table of Model2Vec, `embeddings` with optional `weights` and `mapping`.
 ///
 /// # Errors
-/// [`crate::Error::Input`]; [`crate::Error::Usage`] for a length of 0.
+/// [`Error::Input`]; [`Error::Usage`] for a length of 0 and a precision of 8 bits.
 pub(super) fn model2vec(
     folder: &Folder,
     part: &str,
@@ -45,6 +60,7 @@ pub(super) fn model2vec(
     weights: &Weights,
     options: &ModelOptions,
 ) -> Result<Body> {
+    check(folder, part, options)?;
     let own = config.max_length.as_u64().and_then(|length| usize::try_from(length).ok());
     let max_length = options.max_length.or(own);
     let tokenizer = Tokenizer::read(folder, part, false)?.like_model2vec(max_length)?;
@@ -76,6 +92,7 @@ pub(super) fn embedding(
     weights: &Weights,
     options: &ModelOptions,
 ) -> Result<Body> {
+    check(folder, part, options)?;
     let tokenizer = Tokenizer::read(folder, part, false)?;
     let max_length = options.max_length.or(tokenizer.own_length());
     let tokenizer = tokenizer.cut(max_length, &TokenizerConfig::default())?;

@@ -142,7 +142,7 @@ pub(super) fn body(
 ) -> Result<Body> {
     let model = config.load(folder, part, pooling)?;
     let (tokenizer, max_length) = reader(folder, part, config, &model, options)?;
-    let encoder: Box<dyn Encoder> = Box::new(model);
+    let encoder: Box<dyn Encoder> = Box::new(model.in_precision(options.precision.unwrap_or_default()));
     Ok(Body {
         architecture: config.kind.clone(),
         tokenizer,

@@ -7,6 +7,7 @@ use crate::kernel::lanes::{self, Lanes};
 use crate::kernel::{Isa, OUTPUTS, TOKENS};
 
 use super::attention::{self, Sight};
+use super::coded::Coded;
 use super::load::Loader;
 use super::packed::{DEPTH, Packed, Panels, Shape, padded};
 
@@ -213,6 +214,10 @@ pub(super) struct Space {
     hidden: Vec<Lanes>,
     gate: Vec<Lanes>,
     attention: attention::Space,
+    /// What a half reads, where its weights are in 8 bits.
+    input: Coded,
+    /// What the second product of a half reads.
+    inner: Coded,
 }
 
 fn resized(rows: &mut Vec<Lanes>, length: usize) -> &mut [Lanes] {
@@ -221,6 +226,13 @@ fn resized(rows: &mut Vec<Lanes>, length: usize) -> &mut [Lanes] {
 }
 
 impl Layer {
+    /// Rounds the weights to 8 bits.
+    pub(super) fn round(&mut self) {
+        let Self { attention, feed, .. } = self;
+        let layers = attention.heads.iter_mut().chain([&mut attention.out, &mut feed.up, &mut feed.down]);
+        layers.chain(&mut feed.gate).for_each(Packed::round);
+    }
+
     /// Runs the layer on `space.x`.
     pub(super) fn run(&self, isa: Isa, chunk: &Chunk<'_>, space: &mut Space) {
         match &self.norms {
@@ -249,14 +261,16 @@ impl Layer {
         let Attention { heads, dim, out, rotation, window } = &self.attention;
         let (panels, dim) = (chunk.shape.panels, *dim);
         let stride = padded(heads.len() * dim);
-        let Space { x, y, qkv, context, attention, .. } = space;
-        let hidden = x.len() / panels.max(1);
+        let Space { x, y, qkv, context, attention, input, inner, .. } = space;
+        let rows = if from_y { &*y } else { &*x };
+        let from = Panels { rows, stride: x.len() / panels.max(1) };
         resized(context, panels * stride);
+        // All heads read the same.
+        let Some(input) = heads.first().map(|head| head.read(isa, chunk.shape, from, input)) else { return };
         for (number, head) in heads.iter().enumerate() {
             let qkv = resized(qkv, panels * head.stride());
             head.start(qkv);
-            let rows = if from_y { &*y } else { &*x };
-            head.add(isa, chunk.shape, Panels { rows, stride: hidden }, qkv);
+            head.add(isa, chunk.shape, input, qkv);
             if let Some(angles) = rotation.and_then(|r| chunk.rotations.get(r)) {
                 turn(isa, dim, head.stride(), angles, qkv);
             }
@@ -268,15 +282,17 @@ impl Layer {
             }
         }
         out.add_bias(x);
-        out.add(isa, chunk.shape, Panels { rows: context, stride }, x);
+        let context = out.read(isa, chunk.shape, Panels { rows: context, stride }, inner);
+        out.add(isa, chunk.shape, context, x);
     }
 
     /// Adds the network of `y` to `x`, a slice of its hidden features at a time.
     fn feed(&self, isa: Isa, chunk: &Chunk<'_>, space: &mut Space) {
         let Feed { up, gate, down, activation } = &self.feed;
-        let Space { x, y, hidden, gate: gated, .. } = space;
+        let Space { x, y, hidden, gate: gated, input, inner, .. } = space;
         let panels = chunk.shape.panels;
-        let input = Panels { rows: y, stride: x.len() / panels.max(1) };
+        let from = Panels { rows: y, stride: x.len() / panels.max(1) };
+        let input = up.read(isa, chunk.shape, from, input);
         down.add_bias(x);
         for slice in 0..down.slices() {
             let first = slice * DEPTH / OUTPUTS;
@@ -290,7 +306,8 @@ impl Layer {
                 gate.tiles_of(isa, chunk.shape, tiles, input, gated);
                 lanes::multiply(isa, hidden, gated);
             }
-            down.add_slice(isa, chunk.shape, slice, Panels { rows: hidden, stride }, x);
+            let hidden = down.read_slice(isa, chunk.shape, slice, Panels { rows: hidden, stride }, inner);
+            down.add_slice(isa, chunk.shape, slice, hidden, x);
         }
     }
 }

@@ -4,12 +4,14 @@
 //! chunk through all layers while its activations stay in the caches. Activations lie feature by feature with 32 tokens
 //! side by side, so a layer's output is the next layer's input, and norms, softmax and activations run lane by lane.
 //! A token's numbers are chains of fused multiply-adds that do not depend on its neighbours, its place in the chunk, the
-//! instruction set or the number of threads.
+//! instruction set or the number of threads. In 8 bits ([`Precision::Int8`]) the products of weights and activations are sums
+//! of integers, of which the same holds; embeddings, norms, attention's scores and values, and pooling stay in 32 bits.
 //!
 //! One file per architecture reads its configuration and names its tensors; the layers are shared.
 
 mod attention;
 pub mod bert;
+mod coded;
 pub mod distilbert;
 mod embeddings;
 mod layer;
@@ -25,7 +27,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::{Encoder, Error, Result};
+use super::{Encoder, Error, Precision, Result};
 use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, TOKENS};
 use embeddings::{Embeddings, Text};
@@ -155,6 +157,15 @@ impl Transformer {
     #[must_use]
     pub fn on(self, isa: Isa) -> Self {
         Self { isa, ..self }
+    }
+
+    /// The same model in another precision: [`Precision::Int8`] rounds the layers' weights, for good.
+    #[must_use]
+    pub fn in_precision(mut self, precision: Precision) -> Self {
+        if precision == Precision::Int8 {
+            self.network.layers.iter_mut().for_each(Layer::round);
+        }
+        self
     }
 
     /// Scores pairs, given as one text each with the place where the second part begins.

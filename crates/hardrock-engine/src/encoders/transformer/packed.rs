@@ -7,6 +7,7 @@ use crate::encoders::Result;
 use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, OUTPUTS, TOKENS, product};
 
+use super::coded::{Coded, Eight};
 use super::load::Loader;
 
 /// Features of a slice; a multiple of [`OUTPUTS`].
@@ -39,9 +40,23 @@ impl Shape {
     }
 
     /// Whether only the first half of the panel counts.
-    fn is_half(self, panel: usize) -> bool {
+    pub(super) fn is_half(self, panel: usize) -> bool {
         self.half && panel + 1 == self.panels
     }
+}
+
+/// Activations as a layer has read them, see [`Packed::read`].
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    x: Panels<'a>,
+    coded: &'a Coded,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// `[slices][tiles][features of the slice][OUTPUTS]`.
+    Floats(Vec<f32>),
+    Codes(Eight),
 }
 
 /// A linear layer.
@@ -50,8 +65,7 @@ pub(super) struct Packed {
     features: usize,
     /// Tiles of outputs.
     tiles: usize,
-    /// `[slices][tiles][features of the slice][OUTPUTS]`.
-    weights: Vec<f32>,
+    weights: Weights,
     /// `[tiles * OUTPUTS]`.
     bias: Vec<f32>,
 }
@@ -74,7 +88,51 @@ impl Packed {
         }
         let mut padded_bias = vec![0.0; tiles * OUTPUTS];
         padded_bias.iter_mut().zip(bias.unwrap_or_default()).for_each(|(to, &x)| *to = x);
-        Self { features, tiles, weights, bias: padded_bias }
+        Self { features, tiles, weights: Weights::Floats(weights), bias: padded_bias }
+    }
+
+    /// Rounds the weights to 8 bits; activations are rounded where they are read from then on.
+    pub(super) fn round(&mut self) {
+        if let Weights::Floats(weights) = &self.weights {
+            self.weights = Weights::Codes(Eight::new(self.features, self.tiles, weights));
+        }
+    }
+
+    /// Makes `x` ready for this layer, in `coded` where the layer needs that; other layers of as many features and the same
+    /// precision may take the answer too.
+    pub(super) fn read<'a>(&self, isa: Isa, shape: Shape, x: Panels<'a>, coded: &'a mut Coded) -> Input<'a> {
+        self.read_rows(isa, shape, self.features, x, coded)
+    }
+
+    /// Like [`Packed::read`] for one slice of features, with which `x` begins.
+    pub(super) fn read_slice<'a>(
+        &self,
+        isa: Isa,
+        shape: Shape,
+        slice: usize,
+        x: Panels<'a>,
+        coded: &'a mut Coded,
+    ) -> Input<'a> {
+        self.read_rows(isa, shape, self.depth(slice), x, coded)
+    }
+
+    fn read_rows<'a>(
+        &self,
+        isa: Isa,
+        shape: Shape,
+        features: usize,
+        x: Panels<'a>,
+        coded: &'a mut Coded,
+    ) -> Input<'a> {
+        if matches!(self.weights, Weights::Codes(_)) {
+            coded.read(isa, shape, features, x);
+        }
+        Input { x, coded }
+    }
+
+    /// Features of a slice.
+    fn depth(&self, slice: usize) -> usize {
+        DEPTH.min(self.features - slice * DEPTH)
     }
 
     /// Reads the layer `name`, from `features` to `outputs`; its bias where it has one.
@@ -139,16 +197,15 @@ impl Packed {
     }
 
     /// Adds the layer's products with `x` to `out` `[panels][stride]`.
-    pub(super) fn add(&self, isa: Isa, shape: Shape, x: Panels<'_>, out: &mut [Lanes]) {
+    pub(super) fn add(&self, isa: Isa, shape: Shape, x: Input<'_>, out: &mut [Lanes]) {
         for slice in 0..self.slices() {
-            let rows = x.rows.get(slice * DEPTH..).unwrap_or_default();
-            self.add_slice(isa, shape, slice, Panels { rows, ..x }, out);
+            self.add_tiles(isa, shape, [slice; 2], 0..self.tiles, x, out);
         }
     }
 
-    /// Adds the products of one slice of features, which begin with `x`.
-    pub(super) fn add_slice(&self, isa: Isa, shape: Shape, slice: usize, x: Panels<'_>, out: &mut [Lanes]) {
-        self.add_tiles(isa, shape, slice, 0..self.tiles, x, out);
+    /// Adds the products of one slice of features, as [`Packed::read_slice`] has read it.
+    pub(super) fn add_slice(&self, isa: Isa, shape: Shape, slice: usize, x: Input<'_>, out: &mut [Lanes]) {
+        self.add_tiles(isa, shape, [slice, 0], 0..self.tiles, x, out);
     }
 
     /// Sets `out` `[panels][rows of the tiles]` to some tiles of outputs, bias included.
@@ -157,28 +214,35 @@ impl Packed {
         isa: Isa,
         shape: Shape,
         tiles: std::ops::Range<usize>,
-        x: Panels<'_>,
+        x: Input<'_>,
         out: &mut [Lanes],
     ) {
         self.start_rows(tiles.clone(), out);
         for slice in 0..self.slices() {
-            let rows = x.rows.get(slice * DEPTH..).unwrap_or_default();
-            self.add_tiles(isa, shape, slice, tiles.clone(), Panels { rows, ..x }, out);
+            self.add_tiles(isa, shape, [slice; 2], tiles.clone(), x, out);
         }
     }
 
+    /// Adds the products of the layer's slice with one of `x`.
     fn add_tiles(
         &self,
         isa: Isa,
         shape: Shape,
-        slice: usize,
+        [slice, of_x]: [usize; 2],
         tiles: std::ops::Range<usize>,
-        x: Panels<'_>,
+        x: Input<'_>,
         out: &mut [Lanes],
     ) {
-        let depth = DEPTH.min(self.features - slice * DEPTH);
-        let block = depth * OUTPUTS;
-        let weights = &self.weights[slice * DEPTH * self.stride()..][..self.tiles * block];
+        let depth = self.depth(slice);
+        let weights = match &self.weights {
+            Weights::Floats(weights) => weights,
+            Weights::Codes(eight) => {
+                return eight.add(isa, shape, [slice, of_x], depth, self.tiles, tiles, x.coded, out);
+            }
+        };
+        let (block, x) = (depth * OUTPUTS, x.x);
+        let rows = x.rows.get(of_x * DEPTH..).unwrap_or_default();
+        let weights = &weights[slice * DEPTH * self.stride()..][..self.tiles * block];
         let stride = tiles.len() * OUTPUTS;
         for (to, tile) in tiles.enumerate() {
             let now = &weights[tile * block..][..block];
@@ -186,7 +250,7 @@ impl Packed {
             // Each panel fetches its part of the next block.
             let part = next.len().div_ceil(shape.panels.max(1));
             for panel in 0..shape.panels {
-                let tokens = &x.rows[panel * x.stride..][..depth];
+                let tokens = &rows[panel * x.stride..][..depth];
                 let ahead = next.get(panel * part..).unwrap_or_default();
                 let rows = &mut out[panel * stride + to * OUTPUTS..][..OUTPUTS];
                 if let Some(tile) = rows.as_flattened_mut().first_chunk_mut() {
@@ -214,6 +278,8 @@ mod tests {
         let rows: Vec<Lanes> =
             (0..2 * stride).map(|i| std::array::from_fn(|l| number(i * 5 + l * 3))).collect();
         let x = Panels { rows: &rows, stride };
+        let mut coded = Coded::default();
+        let x = layer.read(Isa::best(), shape, x, &mut coded);
         for isa in Isa::available() {
             let mut out = vec![[9.0; TOKENS]; 2 * layer.stride()];
             layer.start(&mut out);
@@ -236,6 +302,54 @@ mod tests {
                     assert_eq!(out[panel * layer.stride() + row][lane], 0.0);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_rounded_layer_is_near_its_matrix_and_the_same_on_every_instruction_set() {
+        let (features, outputs, tokens) = (DEPTH + 5, 29, 45);
+        let number = |i: usize| ((i * 7919 % 1009) as f32 - 504.0) / 504.0;
+        let weight: Vec<f32> = (0..features * outputs).map(number).collect();
+        let bias: Vec<f32> = (0..outputs).map(|i| number(i + 3)).collect();
+        let mut layer = Packed::new(features, &weight, Some(&bias));
+        layer.round();
+        let shape = Shape::of(tokens);
+        let stride = features + 7;
+        let rows: Vec<Lanes> =
+            (0..2 * stride).map(|i| std::array::from_fn(|l| number(i * 5 + l * 3))).collect();
+        let mut first: Option<Vec<Lanes>> = None;
+        for isa in Isa::available() {
+            let mut coded = Coded::default();
+            let x = layer.read(isa, shape, Panels { rows: &rows, stride }, &mut coded);
+            let mut out = vec![[0.0; TOKENS]; 2 * layer.stride()];
+            layer.start(&mut out);
+            layer.add(isa, shape, x, &mut out);
+            let mut some = vec![[9.0; TOKENS]; 2 * OUTPUTS];
+            layer.tiles_of(isa, shape, 1..2, x, &mut some);
+            // The second slice alone, read alone, with the first slice's share added before it.
+            let mut sliced = vec![[0.0; TOKENS]; 2 * layer.stride()];
+            layer.start(&mut sliced);
+            for slice in 0..2 {
+                let mut coded = Coded::default();
+                let rest = Panels { rows: &rows[slice * DEPTH..], stride };
+                let x = layer.read_slice(isa, shape, slice, rest, &mut coded);
+                layer.add_slice(isa, shape, slice, x, &mut sliced);
+            }
+            assert_eq!(sliced, out);
+            for token in 0..tokens {
+                let (panel, lane) = (token / TOKENS, token % TOKENS);
+                for output in 0..outputs {
+                    let row = &weight[output * features..][..features];
+                    let products = row.iter().zip(&rows[panel * stride..]).map(|(w, x)| w * x[lane]);
+                    let want = bias[output] + products.sum::<f32>();
+                    let got = out[panel * layer.stride() + output][lane];
+                    assert!((got - want).abs() < 0.25, "{got} {want}");
+                    if (OUTPUTS..2 * OUTPUTS).contains(&output) {
+                        assert_eq!(some[panel * OUTPUTS + output - OUTPUTS][lane], got);
+                    }
+                }
+            }
+            assert_eq!(first.get_or_insert(out.clone()), &out, "{}", isa.name());
         }
     }
 }

@@ -209,6 +209,12 @@ impl Remote {
                 "the server cuts texts as it is configured",
             ));
         }
+        if let Some(precision) = options.precision {
+            return Err(Error::usage(
+                format!("--precision {} cannot be set for a model behind an address", precision.name()),
+                "the server computes as it is configured",
+            ));
+        }
         if shape == Shape::Tei && options.truncate_dim.is_some() {
             return Err(Error::usage(
                 "--truncate-dim cannot be set for Text Embeddings Inference",

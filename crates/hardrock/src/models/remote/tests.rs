@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::*;
+use crate::models::Precision;
 
 /// What the server does with a request: by its number and body.
 type Answer = dyn Fn(usize, &Request) -> Reply + Send + Sync;
@@ -234,6 +235,9 @@ fn addresses_with_secrets_and_options_that_nobody_follows_are_refused() {
     }
     let options = ModelOptions { max_length: Some(8), ..ModelOptions::default() };
     assert!(Remote::open("http://host", &options, QUICK).is_err());
+    let options = ModelOptions { precision: Some(Precision::Int8), ..ModelOptions::default() };
+    let error = Remote::open("http://host", &options, QUICK).err().unwrap();
+    assert!(error.to_string().contains("--precision int8") && error.exit_code() == 2, "{error}");
     for options in [
         RemoteOptions { batch: 0, ..RemoteOptions::default() },
         RemoteOptions { concurrency: 0, ..RemoteOptions::default() },
