@@ -29,7 +29,7 @@ pub mod rows;
 
 pub use bm25::{Bm25, Bm25Options};
 pub use error::{IndexError, Result};
-pub use families::{FamilyOptions, families};
+pub use families::{FamilyOptions, connected, families};
 
 pub use forward::{Forward, QueryTerms, Row, RowBuffer, Rows};
 pub use neighbours::Neighbours;

@@ -22,7 +22,7 @@ pub(super) type Models = Vec<Option<Box<dyn Embedder>>>;
 
 /// Opens the models, so that a wrong name ends the run before anything is read.
 pub(super) fn open_models(plan: &Plan) -> Result<Models> {
-    let open = |pool: &PoolSpec| match &pool.source {
+    let open = |pool: &PoolSpec| match pool.source.compares() {
         SourceSpec::Dense(dense) => Ok(Some(models::open(&dense.model, &options(dense))?)),
         _ => Ok(None),
     };
@@ -99,7 +99,7 @@ impl Side<'_> {
     ) -> Result<Vec<Pair>> {
         let mut out = Vec::new();
         for (pool, model) in plan.spec.pool.iter().zip(models) {
-            out.push(match (&pool.source, model) {
+            out.push(match (pool.source.compares(), model) {
                 (SourceSpec::Vectors(spec), _) => self.given(spec)?,
                 (SourceSpec::Dense(spec), Some(model)) => {
                     let made = self.made(spec, &**model, how, progress, cancel)?;

@@ -14,6 +14,7 @@ use super::prepare::with_job;
 use super::run::RunOptions;
 use super::spec::MineSpec;
 use crate::Result;
+use crate::sources::{PendingSource, Source};
 
 /// Seconds of sampling over all sources.
 const SAMPLE: f64 = 1.0;
@@ -68,6 +69,20 @@ pub struct SourceEstimate {
     /// What must be encoded first; until then nothing else can be said of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode: Option<EncodeEstimate>,
+    /// What must be searched first for a graph; until then nothing else can be said of the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphEstimate>,
+}
+
+/// Documents whose neighbours are not known yet.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GraphEstimate {
+    /// How many.
+    pub documents: u64,
+    /// Documents per second in the sample.
+    pub rate: f64,
+    /// Seconds that they will take at that rate.
+    pub seconds: f64,
 }
 
 /// Texts without a vector.
@@ -105,6 +120,20 @@ pub fn estimate(
                 seconds: o.missing as f64 / o.rate.max(1e-9),
             });
             remaining_seconds += encode.map_or(0.0, |e| e.seconds);
+            let graph = source.outlook(share)?.map(|o| GraphEstimate {
+                documents: o.missing,
+                rate: o.rate,
+                seconds: o.missing as f64 / o.rate.max(1e-9),
+            });
+            if let Some(graph) = graph {
+                remaining_seconds += graph.seconds;
+                found_by_source.push(PendingSource.propose(0..STEP.min(anchors), pool.depth, cancel)?);
+                let (name, exactness) = (name.clone(), source.exactness());
+                let (depth, encode) = (pool.depth, None);
+                let graph = Some(graph);
+                sources.push(SourceEstimate { name, depth, exactness, rate: 0.0, found: 0.0, encode, graph });
+                continue;
+            }
             let start = Instant::now();
             let (mut done, mut found) = (0, 0);
             while done < anchors && (done == 0 || start.elapsed().as_secs_f64() < share) {
@@ -125,6 +154,7 @@ pub fn estimate(
                 rate,
                 found: found as f64 / done as f64,
                 encode,
+                graph: None,
             });
         }
         let start = Instant::now();
@@ -165,6 +195,14 @@ impl fmt::Display for Estimate {
                     f,
                     "encode    {}: {} texts, in the sample {:.0} texts/s: {:.0} s; what was encoded is kept",
                     s.name, e.texts, e.rate, e.seconds
+                )?;
+                continue;
+            }
+            if let Some(g) = s.graph {
+                writeln!(
+                    f,
+                    "graph     {}: {}; in the sample {:.0} documents/s: {:.0} s; what was searched is kept",
+                    s.name, s.exactness, g.rate, g.seconds
                 )?;
                 continue;
             }

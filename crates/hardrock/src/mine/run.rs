@@ -107,8 +107,9 @@ fn propose(
 ) -> Result<u64> {
     let (stage, spec) = (&job.pools[pool], &job.plan.spec.pool[pool]);
     let source = job.judge.sources[pool].1;
-    progress.stage(&format!("candidates: {}", spec.name), job.judged.len() as u64, "anchors");
-    let mut reused = 0;
+    let title = format!("candidates: {}", spec.name);
+    progress.stage(&title, job.judged.len() as u64, "anchors");
+    let (mut reused, mut prepared) = (0, false);
     for chunk in 0..chunks(job) {
         check(cancel)?;
         let range = range(job, chunk);
@@ -116,6 +117,12 @@ fn propose(
         if !fresh && load_proposals(stage, chunk)?.is_some() {
             reused += 1;
         } else {
+            if !prepared {
+                source.prepare(fresh, progress)?;
+                prepared = true;
+                progress.stage(&title, job.judged.len() as u64, "anchors");
+                progress.advance(range.start as u64);
+            }
             save_proposals(stage, chunk, &source.propose(range, spec.depth, cancel)?)?;
         }
         progress.advance(rows);

@@ -1,10 +1,12 @@
 //! Sources propose candidates: for each anchor, documents with the source's own score and rank.
 //!
-//! A source never looks at labels; filters do that. Its results are stored per chunk of anchors, so a source is asked once.
+//! A source never judges by labels; filters do that. Only the graph starts from labelled positives. Results are stored per
+//! chunk of anchors, so a source is asked once.
 
 mod approximate;
 mod bm25;
 mod given;
+mod graph;
 mod pending;
 mod random;
 mod run;
@@ -18,11 +20,14 @@ use hardrock_engine::index::clustered::Recall;
 use hardrock_engine::index::{FamilyOptions, Neighbours, Shingler, TokenOptions, Tokenizer, Watch};
 
 use crate::Result;
+use crate::embed::Outlook;
+use crate::mine::Progress;
 use crate::read::Table;
 pub use approximate::{ApproximateSource, ClusterCell};
 pub(crate) use bm25::with_rows;
 pub use bm25::{Bm25Source, Lexical, TableTexts};
 pub use given::GivenSource;
+pub use graph::{GraphOver, GraphSource, Retrieved};
 pub use pending::PendingSource;
 pub use random::RandomSource;
 pub(crate) use random::draw;
@@ -48,6 +53,34 @@ pub trait Source: Sync {
     /// Writes the source's score of `anchor` and each of `items` into `out` `[items]`: the same bits as in
     /// [`Source::propose`]. NaN where the source has no score for a pair.
     fn score(&self, anchor: AnchorId, items: &[ItemId], out: &mut [f32]) -> Result<()>;
+
+    /// Makes what proposals rest on and later runs use again; `fresh` makes it in any case.
+    ///
+    /// # Errors
+    /// Those of the search.
+    fn prepare(&self, fresh: bool, progress: &dyn Progress) -> Result<()> {
+        let _ = (fresh, progress);
+        Ok(())
+    }
+
+    /// What [`Source::prepare`] has still to do, with its rate in a sample of about `seconds`; none where nothing is missing.
+    ///
+    /// # Errors
+    /// Those of the search.
+    fn outlook(&self, seconds: f64) -> Result<Option<Outlook>> {
+        let _ = seconds;
+        Ok(None)
+    }
+
+    /// Per document the lowest number among those that it is joined with, directly or through others, by a score of at
+    /// least `threshold`; documents behind the last one are alone. None for a source that does not compare documents.
+    ///
+    /// # Errors
+    /// Those of the search.
+    fn families(&self, threshold: f32) -> Result<Option<Vec<u32>>> {
+        let _ = threshold;
+        Ok(None)
+    }
 
     /// How many of the exact best documents of some anchors the source has found; none for a source that is exact, or that
     /// has no notion of it.
