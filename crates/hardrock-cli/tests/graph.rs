@@ -40,10 +40,20 @@ fn candidates_of_an_anchor_are_the_documents_nearest_to_its_positives() {
 
     // The same by searching the corpus for its own documents.
     let (model, corpus) = (data("static-minilm"), data("cwe").join("corpus.jsonl").display().to_string());
-    let (model, run_file) = (model.display().to_string(), path("self.trec"));
-    let search = ["search", "--corpus", &corpus, "--queries", &corpus, "--model", &model, "--top-k", "21"];
-    let passage = ["--prompt-query", "", "-q", "-o", &run_file];
-    succeed(search.iter().chain(&passage));
+    let (model, run_file, c) = (model.display().to_string(), path("self.trec"), path("c.npy"));
+    succeed(["embed", "--model", &model, &corpus, "-o", &c, "-q"]);
+    succeed([
+        "search",
+        "--corpus-vectors",
+        &c,
+        "--query-vectors",
+        &c,
+        "--top-k",
+        "21",
+        "-q",
+        "-o",
+        &run_file,
+    ]);
     let near = per_query(&std::fs::read_to_string(&run_file).unwrap());
 
     let mut checked = 0;

@@ -3,6 +3,7 @@
 //! A corpus is read once into a [`Forward`] index (terms and counts per document). [`Bm25`] retrieves from it,
 //! [`TfIdf`] compares documents with it; [`Shingler`] says how much wording two texts share.
 
+mod ahead;
 mod bm25;
 mod bm25_block;
 mod codes;

@@ -35,10 +35,10 @@ fn options(dense: &DenseSpec) -> ModelOptions {
     ModelOptions { prompts, max_length: dense.max_length, truncate_dim: dense.truncate_dim, remote }
 }
 
-/// The files of given embeddings, without the `#NAME` of an array in them.
+/// The files of given embeddings with those beside them, without the `#NAME` of an array in them.
 pub(super) fn files(v: &VectorsSpec) -> Vec<PathBuf> {
-    let with_ids = |p: &PathBuf| [Some(read::vectors::file_of(p)), read::vectors::ids_file(p)];
-    [&v.corpus, &v.queries].into_iter().flat_map(with_ids).flatten().collect()
+    let all = |p: &PathBuf| [vec![read::vectors::file_of(p)], read::vectors::side_files(p)].concat();
+    [&v.corpus, &v.queries].into_iter().flat_map(all).collect()
 }
 
 /// How far a job goes in encoding.

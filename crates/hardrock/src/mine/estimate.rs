@@ -7,14 +7,14 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Progress;
-use super::budget::peak_memory;
+use super::budget::{Budget, peak_memory};
 use super::dense::Encode;
 use super::plan::Plan;
 use super::prepare::with_job;
 use super::run::RunOptions;
 use super::spec::MineSpec;
 use crate::Result;
-use crate::sources::{PendingSource, Source};
+use crate::sources::{MemoryPlan, PendingSource, Source};
 
 /// Seconds of sampling over all sources.
 const SAMPLE: f64 = 1.0;
@@ -43,6 +43,8 @@ pub struct Estimate {
     pub prepared_seconds: f64,
     /// Seconds that candidates and judging will take, by the sample.
     pub remaining_seconds: f64,
+    /// How the memory is shared out.
+    pub memory: Budget,
     /// Peak memory so far in bytes.
     pub peak_memory: u64,
     /// Bytes of the candidates on disk, by the sample.
@@ -66,6 +68,9 @@ pub struct SourceEstimate {
     pub rate: f64,
     /// Candidates per anchor in the sample.
     pub found: f64,
+    /// How it holds its documents, where they are vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryPlan>,
     /// What must be encoded first; until then nothing else can be said of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode: Option<EncodeEstimate>,
@@ -129,9 +134,16 @@ pub fn estimate(
                 remaining_seconds += graph.seconds;
                 found_by_source.push(PendingSource.propose(0..STEP.min(anchors), pool.depth, cancel)?);
                 let (name, exactness) = (name.clone(), source.exactness());
-                let (depth, encode) = (pool.depth, None);
-                let graph = Some(graph);
-                sources.push(SourceEstimate { name, depth, exactness, rate: 0.0, found: 0.0, encode, graph });
+                sources.push(SourceEstimate {
+                    name,
+                    depth: pool.depth,
+                    exactness,
+                    rate: 0.0,
+                    found: 0.0,
+                    memory: source.memory(anchors, pool.depth),
+                    encode: None,
+                    graph: Some(graph),
+                });
                 continue;
             }
             let start = Instant::now();
@@ -153,6 +165,7 @@ pub fn estimate(
                 exactness: source.exactness(),
                 rate,
                 found: found as f64 / done as f64,
+                memory: source.memory(anchors, pool.depth),
                 encode,
                 graph: None,
             });
@@ -173,12 +186,67 @@ pub fn estimate(
             select: json(&plan.spec.select.rule),
             prepared_seconds,
             remaining_seconds,
+            memory: job.budget,
             peak_memory: peak_memory(),
             candidate_bytes: (cells * (21.0 + 8.0 * plan.spec.pool.len() as f64)) as u64,
             output: plan.spec.write.path.display().to_string(),
             format: plan.format.to_string(),
         })
     })
+}
+
+/// Bytes for a person.
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1048576.0)
+}
+
+/// How the memory is shared out between so many sources, in words.
+struct Shares<'a>(&'a Budget, usize);
+
+impl fmt::Display for Shares<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(b, sources) = self;
+        let each = if *sources == 1 { "the source" } else { "each source" };
+        match b.ceiling {
+            Some(ceiling) => write!(f, "ceiling {}: ", mib(ceiling))?,
+            None => write!(f, "no ceiling (half of what is free for indexes): ")?,
+        }
+        let (fixed, index) = (mib(b.fixed), mib(b.index));
+        write!(
+            f,
+            "{fixed} for program, ids and offsets, up to {index} for {each}, {} for shingles",
+            mib(b.shingles)
+        )
+    }
+}
+
+/// How a source holds its documents, in words.
+struct Held<'a>(&'a MemoryPlan);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0;
+        write!(f, "{} in 32 bits", mib(plan.documents))?;
+        if let Some(codes) = plan.codes {
+            write!(f, ", {} as 8-bit codes", mib(codes))?;
+        }
+        let Some(s) = plan.streamed else { return write!(f, "; held in memory, read once") };
+        if plan.codes.is_some_and(|codes| codes <= plan.room) {
+            write!(f, "; held as codes if these pay, else")?;
+        } else {
+            write!(f, "; more than {},", mib(plan.room))?;
+        }
+        write!(
+            f,
+            " streamed in chunks of {} documents ({}), the next one read ahead; {} anchors a pass, {} pass{}, {} read in all",
+            s.documents,
+            mib(s.bytes),
+            s.anchors,
+            s.passes,
+            if s.passes == 1 { "" } else { "es" },
+            mib(plan.documents * s.passes)
+        )
+    }
 }
 
 /// A component with its parameters, as JSON.
@@ -189,7 +257,11 @@ fn json(component: &impl Serialize) -> String {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "data      {} anchors with positives, {} documents", self.anchors, self.documents)?;
+        writeln!(f, "memory    {}", Shares(&self.memory, self.sources.len()))?;
         for s in &self.sources {
+            if let Some(memory) = &s.memory {
+                writeln!(f, "vectors   {}: {}", s.name, Held(memory))?;
+            }
             if let Some(e) = s.encode {
                 writeln!(
                     f,

@@ -22,9 +22,11 @@ pub mod spec;
 mod taxonomy;
 mod write;
 
+pub use budget::Budget;
 pub use estimate::{Estimate, estimate};
 pub use plan::Plan;
 pub use progress::{Progress, Silent};
+pub(crate) use run::together;
 pub use run::{Outcome, RunOptions, run};
 pub use search::search;
 pub use spec::MineSpec;

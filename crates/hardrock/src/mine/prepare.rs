@@ -45,6 +45,7 @@ pub(super) struct Job<'a> {
     pub(super) notices: BTreeMap<String, u64>,
     /// Per pool: what is still to be encoded.
     pub(super) outlooks: Vec<Option<Outlook>>,
+    pub(super) budget: Budget,
     pub(super) clock: &'a Clock,
 }
 
@@ -249,6 +250,7 @@ pub(super) fn with_job<T>(
         inputs,
         notices,
         outlooks: vectors.iter().map(Pair::pending).collect(),
+        budget,
         clock: &clock,
     })
 }

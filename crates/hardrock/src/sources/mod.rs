@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use hardrock_core::{AnchorId, ItemId};
 use hardrock_engine::index::clustered::Recall;
 use hardrock_engine::index::{FamilyOptions, Neighbours, Shingler, TokenOptions, Tokenizer, Watch};
+use serde::Serialize;
 
 use crate::Result;
 use crate::embed::Outlook;
@@ -45,6 +46,33 @@ pub struct Sample<'a> {
     pub found: &'a Neighbours,
 }
 
+/// How a source holds its documents.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MemoryPlan {
+    /// Bytes that it may take.
+    pub room: u64,
+    /// Bytes of all documents in 32 bits.
+    pub documents: u64,
+    /// Bytes of them as 8-bit codes, which are taken if they fit and a sample says that they pay; none where the processor
+    /// has no products of bytes.
+    pub codes: Option<u64>,
+    /// How they pass through memory where they do not fit in 32 bits.
+    pub streamed: Option<StreamPlan>,
+}
+
+/// How documents pass through memory.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StreamPlan {
+    /// Documents of a chunk; two are in memory, of which one is being read.
+    pub documents: u64,
+    /// Bytes of a chunk.
+    pub bytes: u64,
+    /// Anchors that see a chunk before it goes.
+    pub anchors: u64,
+    /// How often all documents are read.
+    pub passes: u64,
+}
+
 /// Proposes candidates, and scores pairs where it can.
 pub trait Source: Sync {
     /// For each anchor of the range, up to `depth` distinct documents, best first (ties: lower document number).
@@ -61,6 +89,18 @@ pub trait Source: Sync {
     fn prepare(&self, fresh: bool, progress: &dyn Progress) -> Result<()> {
         let _ = (fresh, progress);
         Ok(())
+    }
+
+    /// Anchors that are best searched for at once; 0 where it makes no difference. It changes the time, never the answer.
+    fn at_once(&self, depth: usize) -> usize {
+        let _ = depth;
+        0
+    }
+
+    /// How a search for this many anchors will hold its documents; none for a source that holds no vectors.
+    fn memory(&self, anchors: usize, depth: usize) -> Option<MemoryPlan> {
+        let _ = (anchors, depth);
+        None
     }
 
     /// What [`Source::prepare`] has still to do, with its rate in a sample of about `seconds`; none where nothing is missing.

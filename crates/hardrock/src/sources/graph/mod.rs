@@ -22,7 +22,7 @@ use hardrock_engine::index::Neighbours;
 use hardrock_engine::index::clustered::Recall;
 use rayon::prelude::*;
 
-use super::{Sample, Source};
+use super::{MemoryPlan, Sample, Source};
 use crate::embed::Outlook;
 use crate::mine::{Progress, Silent};
 use crate::read::Judgements;
@@ -203,6 +203,16 @@ impl Source for GraphSource<'_> {
         let lists = self.open()?.ok_or_else(|| Error::usage("the graph is damaged", "check the disk"))?;
         let _ = self.lists.set(lists);
         Ok(())
+    }
+
+    fn memory(&self, _: usize, _: usize) -> Option<MemoryPlan> {
+        let GraphOver { search, documents, keep, .. } = &self.over;
+        let mut plan = search.memory(documents.len(), keep + 1)?;
+        if let Some(streamed) = &mut plan.streamed {
+            streamed.anchors = streamed.anchors.min(CHUNK as u64);
+            streamed.passes = (documents.len() as u64).div_ceil(streamed.anchors.max(1));
+        }
+        Some(plan)
     }
 
     fn outlook(&self, seconds: f64) -> Result<Option<Outlook>> {
