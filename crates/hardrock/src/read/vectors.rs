@@ -5,7 +5,7 @@
 //! vectors are unpacked once into a nameless file in the work folder.
 //!
 //! `FILE#NAME` picks a tensor of a safetensors file or a column of a Parquet file. Numbers may have 64, 32 or 16 bits, or 8 with
-//! scales ([`scale`]).
+//! scales (`scale.rs`).
 
 mod npy;
 mod parquet;

@@ -37,7 +37,8 @@ impl Scale {
         let length = file.metadata().map_err(Error::io("read", &path))?.len();
         let source = Source { path: &path, file: &file, length };
         let (own, axes) = npy::array(&source)?;
-        source.check(&Layout { rows: axes.iter().product(), dim: 1, ..own })?;
+        let count = axes.iter().try_fold(1usize, |all, &axis| all.checked_mul(axis));
+        source.check(&Layout { rows: count.unwrap_or(usize::MAX), dim: 1, ..own })?;
         let name = if path.to_string_lossy().ends_with("ranges.npy") { "ranges" } else { "scales" };
         if own.fortran && axes.len() > 1 {
             return Err(

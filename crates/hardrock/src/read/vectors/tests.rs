@@ -207,9 +207,9 @@ fn codes_without_scales_are_numbers_and_wrong_scales_are_errors() {
     assert_eq!(all(&with("<f2", "(4, 1)", &[0.5; 4], Element::F16).unwrap())[0], 22.5);
     for (descr, shape, values, element, want) in [
         ("<f4", "(3,)", &[1.0; 3][..], Element::F32, "scales of shape [3] for 4 vectors of 3 dimensions"),
-        ("<f4", "(4,)", &[1.0, f32::NAN, 1.0, 1.0], Element::F32, "number 2 of the scales is NaN"),
-        ("|i1", "(4,)", &[1.0; 4], Element::I8, "the scales are whole numbers"),
-        ("<f4", "(4,)", &[1.0; 2], Element::F32, "truncated"),
+        ("<f4", "(4,)", &[1.0, f32::NAN, 1.0, 1.0][..], Element::F32, "number 2 of the scales is NaN"),
+        ("|i1", "(4,)", &[1.0; 4][..], Element::I8, "the scales are whole numbers"),
+        ("<f4", "(4,)", &[1.0; 2][..], Element::F32, "truncated"),
     ] {
         let got = problem(with(descr, shape, values, element));
         assert!(got.contains("x.scales.npy") && got.contains(want), "{got}");

@@ -7,7 +7,7 @@
 //!
 //! ## How it is made
 //! Another source searches the corpus for its own documents, 8,192 at a time; each time is a chunk of the work folder.
-//! When all are there they become one file of [`lists`]. A document is never its own neighbour.
+//! When all are there they become one file (`lists.rs`). A document is never its own neighbour.
 
 mod lists;
 
