@@ -92,6 +92,13 @@ fn the_graph_joins_other_sources_with_scores_of_its_own_and_the_same_bytes_whate
     let further = mine(folder.path(), "four.jsonl", &[&sources[..], &["--graph-retrieved", "5"]].concat());
     let retrieved = |out: &Path| manifest(out)["counts"]["retrieved"].as_u64().unwrap();
     assert!(retrieved(&other) < retrieved(&one) && retrieved(&one) != retrieved(&further));
+
+    let (input, work) = (data("cwe").display().to_string(), folder.path().join("work").display().to_string());
+    let start = ["mine", &input, "-o", "-", "--format", "native", "--graph-retrieved", "5", "--print-spec"];
+    let (toml, _) = succeed(start.iter().chain(&sources));
+    let (spec, five) = (file(folder.path(), "job.toml", &toml), folder.path().join("five.jsonl"));
+    succeed(["mine", &spec.display().to_string(), "-q", "--work", &work, "-o", &five.display().to_string()]);
+    assert_eq!(bytes(&further), bytes(&five), "{toml}");
 }
 
 #[test]
