@@ -73,6 +73,34 @@ fn vectors_agree_with_the_golden_ones_and_only_new_texts_are_encoded_again() {
 }
 
 #[test]
+fn search_among_shorter_numbers_finds_nearly_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let input = data("cwe").display().to_string();
+    let found = |dtype: &str| -> std::collections::BTreeSet<(String, String)> {
+        let (c, q, out) =
+            (path(&format!("{dtype}.safetensors")), path("q.npy"), path(&format!("{dtype}.trec")));
+        succeed(["embed", "--model", &model(), &input, "-o", &c, "-q", "--dtype", dtype]);
+        if dtype == "f32" {
+            succeed(["embed", "--model", &model(), &input, "--side", "query", "-o", &q, "-q"]);
+        }
+        let vectors = ["--corpus-vectors", &c, "--query-vectors", &q, "--top-k", "10", "-q", "-o", &out];
+        succeed(["search", &input].iter().chain(&vectors));
+        let text = std::fs::read_to_string(&out).unwrap();
+        let fields = text.lines().map(|l| l.split(' ').collect::<Vec<_>>());
+        fields.map(|f| (f[0].to_owned(), f[2].to_owned())).collect()
+    };
+    let full = found("f32");
+    for (dtype, least) in [("f16", 0.99), ("bf16", 0.93), ("int8", 0.93)] {
+        let same = found(dtype).intersection(&full).count() as f64 / full.len() as f64;
+        assert!(same >= least && same <= 1.0, "{dtype}: {same}");
+    }
+    let (code, _, stderr) =
+        run(["embed", "--model", &model(), &input, "-o", &path("x.npy"), "--dtype", "bf16"]);
+    assert!(code == Some(2) && stderr.contains(".safetensors"), "{stderr}");
+}
+
+#[test]
 fn a_wrong_model_ends_before_anything_is_read_and_says_what_would_work() {
     let folder = tempfile::tempdir().unwrap();
     let input =

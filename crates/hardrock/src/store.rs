@@ -118,6 +118,15 @@ impl Stage {
         Ok(Some(Arrays { path, bytes }))
     }
 
+    /// Removes a chunk whose content stands elsewhere by now.
+    pub fn discard(&self, chunk: usize) -> Result<()> {
+        let path = self.path(chunk);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes the stage: nothing needs its chunks any more.
     pub fn remove(&self) -> Result<()> {
         fs::remove_dir_all(&self.folder).map_err(Error::io("remove", &self.folder))
@@ -211,6 +220,9 @@ mod tests {
         assert!(stage.load(0)?.is_none());
         fs::write(&path, b"short").unwrap();
         assert!(stage.load(0)?.is_none());
+        stage.discard(0)?;
+        assert!(!path.exists());
+        stage.discard(0)?;
         Ok(())
     }
 

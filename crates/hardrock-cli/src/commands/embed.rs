@@ -54,7 +54,7 @@ pub(crate) struct EmbedArgs {
     precision: Option<Precision>,
     #[command(flatten)]
     remote: RemoteArgs,
-    /// How numbers are written: f32 or f16 [default: f32]
+    /// How numbers are written: f32, f16, bf16 (.safetensors only), or int8 with a scale for each vector [default: f32]
     #[arg(long, value_name = "TYPE", default_value = "f32", hide_default_value = true, value_parser = parse_element)]
     dtype: Element,
     /// What to do with a broken row: stop, or skip it into OUT.rejects.jsonl [default: stop]
@@ -80,7 +80,9 @@ fn parse_element(text: &str) -> std::result::Result<Element, String> {
     match text {
         "f32" => Ok(Element::F32),
         "f16" => Ok(Element::F16),
-        _ => Err("one of f32, f16".into()),
+        "bf16" => Ok(Element::Bf16),
+        "int8" => Ok(Element::Int8),
+        _ => Err("one of f32, f16, bf16, int8".into()),
     }
 }
 

@@ -11,6 +11,7 @@ use hardrock::rows::RowFormat;
 use hardrock::{Error, Result};
 use hardrock_core::promise::Kind;
 
+use super::graph_args::{FamilyArgs, GraphArgs};
 use super::mine_summary::tell;
 use super::model_args::ModelArgs;
 use super::parse::{
@@ -68,7 +69,7 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
-    /// Comma list of bm25, dense, vectors, run:FILE, given, random [default: vectors where given, bm25,dense with --model,
+    /// Comma list of bm25, dense, vectors, graph, run:FILE, given, random; graph:SOURCE says what makes neighbours [default: vectors where given, bm25,dense with --model,
     /// else bm25]
     #[arg(long, value_name = "LIST", help_heading = "Candidates")]
     source: Option<String>,
@@ -78,6 +79,8 @@ pub(crate) struct MineArgs {
     /// value 0.95]
     #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95", help_heading = "Candidates")]
     approximate: Option<f64>,
+    #[command(flatten)]
+    graph: GraphArgs,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet), rows in file order or with ids
     #[arg(long, value_name = "FILE", requires = "query_vectors", help_heading = "Candidates")]
     corpus_vectors: Option<PathBuf>,
@@ -135,6 +138,8 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "p_fn", help_heading = "False negatives", value_parser = parse_weight)]
     weight: Option<Weight>,
 
+    #[command(flatten)]
+    family: FamilyArgs,
     /// First rank that may be a negative, from 0 [default: 0]
     #[arg(long, value_name = "RANK", help_heading = "Filters")]
     range_min: Option<usize>,
@@ -332,6 +337,7 @@ impl MineArgs {
         if let Some(recall) = self.approximate {
             super::search_approximately(spec, recall)?;
         }
+        self.graph.set(spec)?;
         self.refuse_unused(spec)?;
         if let Some(language) = &self.language {
             flags::set_language(&mut spec.judge.kin_tokens, language);
@@ -341,7 +347,7 @@ impl MineArgs {
             if let Some(depth) = depth {
                 pool.depth = depth;
             }
-            match &mut pool.source {
+            match pool.source.compares_mut() {
                 mine::spec::SourceSpec::Bm25(bm25) => {
                     bm25.weights.k1 = self.bm25_k1.unwrap_or(bm25.weights.k1);
                     bm25.weights.b = self.bm25_b.unwrap_or(bm25.weights.b);
@@ -362,9 +368,9 @@ impl MineArgs {
     /// An option about a source that this run does not have is a mistake, not a wish.
     fn refuse_unused(&self, spec: &MineSpec) -> Result<()> {
         use mine::spec::SourceSpec::{Bm25, Dense, Vectors};
-        let bm25 = spec.pool.iter().any(|p| matches!(p.source, Bm25(_)));
-        let model = spec.pool.iter().any(|p| matches!(p.source, Dense(_)));
-        let vectors = spec.pool.iter().any(|p| matches!(p.source, Vectors(_)));
+        let bm25 = spec.pool.iter().any(|p| matches!(p.source.compares(), Bm25(_)));
+        let model = spec.pool.iter().any(|p| matches!(p.source.compares(), Dense(_)));
+        let vectors = spec.pool.iter().any(|p| matches!(p.source.compares(), Vectors(_)));
         let unused = [
             ("--bm25-k1", self.bm25_k1.is_some() && !bm25, "add bm25 to --source"),
             ("--bm25-b", self.bm25_b.is_some() && !bm25, "add bm25 to --source"),
@@ -392,6 +398,7 @@ impl MineArgs {
             spec.judge.score_by.clone_from(&self.score_by);
         }
         spec.judge.kin_by = self.kin_by.unwrap_or(spec.judge.kin_by);
+        self.family.set(&mut spec.filters)?;
         flags::set_scores(
             &mut spec.filters,
             &flags::Scores {

@@ -7,6 +7,7 @@ mod eval;
 mod explain;
 mod formats;
 mod generate;
+mod graph_args;
 mod judge;
 mod mine;
 mod mine_summary;
@@ -43,7 +44,7 @@ pub(crate) enum Command {
 
 /// `--approximate`: every source that searches among vectors does so through clusters.
 fn search_approximately(spec: &mut hardrock::mine::MineSpec, recall: f64) -> Result<()> {
-    if !spec.pool.iter().any(|p| p.source.is_dense()) {
+    if !spec.pool.iter().any(|p| p.source.compares().is_dense()) {
         return Err(hardrock::Error::usage(
             "--approximate is given, but nothing would use it",
             "add --model, or --corpus-vectors and --query-vectors",

@@ -37,7 +37,7 @@ pub(crate) struct SearchArgs {
     /// Search only for the queries of this split [default: all queries]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Comma list of bm25, dense, vectors, run:FILE [default: vectors or dense where given, else bm25]
+    /// Comma list of bm25, dense, vectors, graph[:SOURCE], run:FILE [default: vectors or dense where given, else bm25]
     #[arg(long, value_name = "LIST")]
     source: Option<String>,
     #[command(flatten)]
@@ -49,6 +49,8 @@ pub(crate) struct SearchArgs {
     /// value 0.95]
     #[arg(long, value_name = "RECALL", num_args = 0..=1, default_missing_value = "0.95")]
     approximate: Option<f64>,
+    #[command(flatten)]
+    graph: super::graph_args::GraphArgs,
     /// Embeddings of the corpus (.npy, .safetensors, .parquet)
     #[arg(long, value_name = "FILE", requires = "query_vectors")]
     corpus_vectors: Option<PathBuf>,
@@ -100,6 +102,7 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     if let Some(recall) = args.approximate {
         super::search_approximately(&mut spec, recall)?;
     }
+    args.graph.set(&mut spec)?;
     spec.pool.iter_mut().for_each(|p| p.depth = args.top_k);
     spec.judge.score_by = args.score_by;
     spec.write.path = args.output;

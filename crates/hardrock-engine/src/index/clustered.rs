@@ -15,7 +15,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Neighbours;
-use super::flat::{Flat, Watch, Way};
+use super::flat::{Flat, Streaming, Watch, Way};
 use super::flat_eight::Coded;
 use super::hits::{Hits, HitsGroup};
 use super::kmeans::{self, Members};
@@ -357,30 +357,28 @@ impl<'a> Join<'a> {
         Ok(tiles.iter().map(Tiles::compared).sum())
     }
 
-    /// Documents by chunks of half the budget; the other half holds the anchors that see a chunk.
+    /// Documents chunk by chunk; a batch of anchors sees each chunk before it goes.
     fn streamed(&self, routes: &Routes, probes: usize, rows: &Picked<'_>, hits: &mut Hits) -> Result<usize> {
         let (dim, keep, count) = (rows.dim(), hits.keep, self.flat.len());
-        let half = self.flat.budget() / 2;
-        let chunk = (half / (dim * DOCUMENTS * 4)).max(1) * DOCUMENTS;
         let size = PANELS * ANCHORS;
-        let batch = (half / (dim * 4 + Best::bytes(keep, count)) / size).max(1) * size;
+        let per_anchor = dim * 4 + Best::bytes(keep, count);
+        let streaming = Streaming::new(self.flat.budget(), dim, per_anchor, size);
+        let (chunk, batch) = (streaming.documents, streaming.anchors);
         let mut compared = 0;
         for start in (0..rows.len()).step_by(batch) {
             let part = start..rows.len().min(start + batch);
             let tiles = self.tiles(routes, probes, part.clone());
             let mut groups: Vec<flat_f32::Group> =
                 tiles.par_iter().map(|t| self.f32_group(rows, t, keep)).collect::<Result<_>>()?;
-            for first in (0..count).step_by(chunk) {
-                let mut panels = Panels::new(chunk.min(count - first), dim, DOCUMENTS);
-                flat_f32::fill(self.clusters, first, &mut panels, dim, self.watch)?;
+            streaming.run(self.clusters, self.watch, |first, panels| {
                 let within = |t: &Tiles| {
                     let at = |row: usize| t.pairs.partition_point(|&(d, _)| (d as usize) < row / DOCUMENTS);
                     at(first)..at(first + chunk)
                 };
                 groups.par_iter_mut().zip(&tiles).with_max_len(1).try_for_each(|(group, tiles)| {
-                    self.f32_scan(group, &panels, first, &tiles.pairs[within(tiles)])
-                })?;
-            }
+                    self.f32_scan(group, panels, first, &tiles.pairs[within(tiles)])
+                })
+            })?;
             compared += tiles.iter().map(Tiles::compared).sum::<usize>();
             hits.part(part).groups(size).zip(&mut groups).for_each(|(out, group)| group.finish(out));
         }

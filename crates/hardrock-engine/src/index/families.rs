@@ -196,6 +196,16 @@ fn join_band(
     Ok(())
 }
 
+/// The groups that `pairs` of the numbers below `count` connect: per number the lowest one of its group. Pairs with a number
+/// of `count` or more join nothing.
+pub fn connected(count: usize, pairs: &[(u32, u32)]) -> Vec<u32> {
+    let mut joined = Joined((0..count as u32).collect());
+    for &(a, b) in pairs.iter().filter(|(a, b)| (*a.max(b) as usize) < count) {
+        joined.join(a, b);
+    }
+    joined.roots()
+}
+
 /// Union-find whose root is always the lowest member.
 struct Joined(Vec<u32>);
 
@@ -269,6 +279,11 @@ mod tests {
         }
         assert!(shingler().jaccard(&texts[1], &texts[5]) < 0.8);
         assert_eq!(found(&texts, at(0.8)), [0, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn pairs_connect_groups_named_by_their_lowest_number() {
+        assert_eq!(connected(6, &[(4, 2), (5, 4), (0, 1), (9, 3)]), [0, 0, 2, 3, 2, 2]);
     }
 
     #[test]

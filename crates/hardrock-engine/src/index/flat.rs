@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::Neighbours;
+pub use super::ahead::Streaming;
 use super::codes;
 use super::flat_eight::Coded;
 use super::flat_f32::{Group, fill};
@@ -169,7 +170,7 @@ impl<'a> Flat<'a> {
     }
 
     /// Bytes of documents that a search may hold.
-    pub(super) fn budget(&self) -> usize {
+    pub fn budget(&self) -> usize {
         self.budget
     }
 
@@ -186,6 +187,20 @@ impl<'a> Flat<'a> {
             Some(Way::Packed(_)) => "f32".into(),
             Some(Way::Streamed) => "f32, streamed".into(),
         }
+    }
+
+    /// Bytes that hold all documents, in 32 bits and as codes with 8; the latter are none where the processor has no products
+    /// of bytes.
+    pub fn bytes(&self) -> (usize, Option<usize>) {
+        let (rows, dim) = (self.documents.len(), self.documents.dim());
+        (Panels::<f32>::bytes(rows, dim, DOCUMENTS), self.eight.map(|_| codes::bytes(rows, dim)))
+    }
+
+    /// How the documents pass through memory in searches for the best `k`, where they do not fit in 32 bits. (As codes they may
+    /// fit nevertheless.)
+    pub fn streaming(&self, k: usize) -> Option<Streaming> {
+        let keep = k.clamp(1, self.len().max(1));
+        (self.bytes().0 > self.budget).then(|| self.chunks(keep))
     }
 
     /// Makes the documents ready, as the first search of these anchors would.
@@ -288,30 +303,30 @@ impl<'a> Flat<'a> {
         })
     }
 
-    /// Documents by chunks of half the budget; the other half holds the anchors that see a chunk.
-    fn search_streamed(&self, anchors: &dyn Rows, range: Range<usize>, out: &mut Hits) -> Result<()> {
+    /// How the documents pass through memory where they do not fit.
+    fn chunks(&self, keep: usize) -> Streaming {
         let dim = self.documents.dim();
-        let half = self.budget / 2;
-        let per_panel = dim * DOCUMENTS * 4;
-        let chunk = (half / per_panel).max(1) * DOCUMENTS;
-        let per_anchor = dim * 4 + Best::bytes(out.keep, self.len());
-        let batch = (half / per_anchor / ANCHORS).max(1) * ANCHORS;
-        for start in range.clone().step_by(batch) {
-            let end = range.end.min(start + batch);
+        // With the hits that the search answers, and their copy on the way out.
+        let per_anchor = dim * 4 + Best::bytes(keep, self.len()) + 16 * keep;
+        Streaming::new(self.budget, dim, per_anchor, ANCHORS)
+    }
+
+    /// Documents chunk by chunk; a batch of anchors sees each chunk before it goes.
+    fn search_streamed(&self, anchors: &dyn Rows, range: Range<usize>, out: &mut Hits) -> Result<()> {
+        let streaming = self.chunks(out.keep);
+        for start in range.clone().step_by(streaming.anchors) {
+            let end = range.end.min(start + streaming.anchors);
             let size = group_size(end - start);
             let groups = (start..end).into_par_iter().step_by(size);
             let mut groups: Vec<Group> = groups
                 .map(|first| self.group(anchors, first..end.min(first + size), out.keep))
                 .collect::<Result<_>>()?;
-            for first in (0..self.len()).step_by(chunk) {
-                let rows = chunk.min(self.len() - first);
-                let mut panels = Panels::new(rows, dim, DOCUMENTS);
-                fill(self.documents, first, &mut panels, dim, self.watch)?;
+            streaming.run(self.documents, self.watch, |first, panels| {
                 let each = groups.par_iter_mut().with_max_len(1);
                 each.try_for_each(|group| {
-                    group.scan(self.isa, &panels, first as u32, self.block(), self.watch)
-                })?;
-            }
+                    group.scan(self.isa, panels, first as u32, self.block(), self.watch)
+                })
+            })?;
             let part = out.part(start - range.start..end - range.start);
             part.groups(size).zip(&mut groups).for_each(|(out, group)| group.finish(out));
         }

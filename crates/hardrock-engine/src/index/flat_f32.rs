@@ -141,6 +141,26 @@ pub(super) fn fill(
     })
 }
 
+/// As [`fill`] on this thread alone.
+pub(super) fn fill_here(
+    rows: &dyn Rows,
+    first: usize,
+    panels: &mut Panels,
+    dim: usize,
+    watch: Watch<'_>,
+) -> Result<()> {
+    let count = panels.rows();
+    let mut slab = Vec::new();
+    for (s, panels) in panels.all_mut().chunks_mut(SLAB * dim).enumerate() {
+        watch.check()?;
+        let start = s * SLAB;
+        slab.resize(SLAB.min(count - start) * dim, 0.0);
+        rows.read(first + start, &mut slab)?;
+        kernel::pack(&slab, dim, DOCUMENTS, panels);
+    }
+    Ok(())
+}
+
 /// Cuts memory that will be needed into as many parts as there are tiles until then.
 pub(super) fn parts<T>(memory: &[T], tiles: usize) -> std::slice::Chunks<'_, T> {
     memory.chunks(memory.len().div_ceil(tiles).next_multiple_of(16).max(16))

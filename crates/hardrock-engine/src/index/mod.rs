@@ -3,6 +3,7 @@
 //! A corpus is read once into a [`Forward`] index (terms and counts per document). [`Bm25`] retrieves from it,
 //! [`TfIdf`] compares documents with it; [`Shingler`] says how much wording two texts share.
 
+mod ahead;
 mod bm25;
 mod bm25_block;
 mod codes;
@@ -29,7 +30,7 @@ pub mod rows;
 
 pub use bm25::{Bm25, Bm25Options};
 pub use error::{IndexError, Result};
-pub use families::{FamilyOptions, families};
+pub use families::{FamilyOptions, connected, families};
 
 pub use forward::{Forward, QueryTerms, Row, RowBuffer, Rows};
 pub use neighbours::Neighbours;

@@ -22,6 +22,19 @@ impl Neighbours {
         self.len() == 0
     }
 
+    /// Some of the rows.
+    #[must_use]
+    pub fn rows(&self, range: std::ops::Range<usize>) -> Self {
+        let mut out = Self { starts: vec![0], ..Self::default() };
+        for row in range {
+            let (items, scores) = self.row(row);
+            out.items.extend_from_slice(items);
+            out.scores.extend_from_slice(scores);
+            out.starts.push(out.items.len());
+        }
+        out
+    }
+
     /// Items and scores of row `row`; empty when there is no such row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         match (self.starts.get(row), self.starts.get(row + 1)) {

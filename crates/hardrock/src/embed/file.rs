@@ -79,12 +79,7 @@ pub fn embed_file(
     cancel: &AtomicBool,
 ) -> Result<Embedded> {
     let format = Format::of(output)?;
-    if format == Format::Parquet && options.element != Element::F32 {
-        return Err(Error::usage(
-            "Parquet has no 16-bit numbers that its readers agree on",
-            "write .npy or .safetensors, or leave --dtype out",
-        ));
-    }
+    format.holds(options.element)?;
     if !options.force && output.exists() {
         return Err(Error::Exists { path: output.to_owned() });
     }

@@ -97,6 +97,48 @@ fn every_format_holds_the_vectors_in_the_files_order_with_their_ids() -> Result<
 }
 
 #[test]
+fn shorter_numbers_come_back_to_their_precision_and_only_where_the_format_has_them() -> Result<()> {
+    let (folder, input) = folder(&["bbb", "a", "zzzzzzzzzzzz"]);
+    let model = Letters::default();
+    let full = [3.0f32, 98.0, 1.0, 97.0, 12.0, 122.0];
+    for (name, element, error) in [
+        ("h.npy", Element::F16, 0.0),
+        ("b.safetensors", Element::Bf16, 0.0),
+        ("i.npy", Element::Int8, 0.5 / 127.0),
+        ("i.safetensors", Element::Int8, 0.5 / 127.0),
+    ] {
+        let output = folder.path().join(name);
+        let options = EmbedOptions { element, ..EmbedOptions::default() };
+        let done = embed(&input, &output, &model, &options)?;
+        let (values, ids) = values(&output);
+        assert_eq!(ids, ["d0", "d1", "d2"]);
+        for (got, want) in values.chunks(2).zip(full.chunks(2)) {
+            // Of the row's largest number, which itself comes back.
+            assert!((got[0] - want[0]).abs() <= want[1] * error * 1.001, "{name}: {got:?} {want:?}");
+            assert!((got[1] - want[1]).abs() <= want[1] * 1e-6, "{name}: {got:?} {want:?}");
+        }
+        let bytes = std::fs::metadata(&output).unwrap().len();
+        let (size, beside) = match element {
+            Element::Int8 => (1, if name.ends_with("npy") { 3 } else { 2 }),
+            _ => (2, 2),
+        };
+        assert!(bytes <= 256 + 6 * size, "{name}: {bytes}");
+        assert_eq!(done.files.len(), beside, "{:?}", done.files);
+        assert!(done.files.iter().all(|f| f.exists()));
+        let again = embed(&input, &output, &model, &options).unwrap_err();
+        assert!(matches!(again, Error::Exists { .. }));
+    }
+    for (name, element) in
+        [("n.npy", Element::Bf16), ("p.parquet", Element::Bf16), ("p.parquet", Element::Int8)]
+    {
+        let options = EmbedOptions { element, ..EmbedOptions::default() };
+        let error = embed(&input, &folder.path().join(name), &model, &options).unwrap_err();
+        assert!(error.to_string().contains("--dtype") && error.help().is_some(), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_stopped_run_goes_on_where_it_was_and_gives_the_same_bytes() -> Result<()> {
     let texts: Vec<String> = (0..3 * FIRST).map(|i| format!("text {i}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

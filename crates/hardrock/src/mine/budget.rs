@@ -1,5 +1,7 @@
 //! How a ceiling on memory is shared out, and how much was used.
 
+use serde::Serialize;
+
 use crate::{Error, Result};
 
 /// Memory that a process takes before it holds anything of the data's: code, allocator, threads' stacks and buffers.
@@ -9,28 +11,29 @@ const BASE: u64 = 64 << 20;
 const LEAST: u64 = 16 << 20;
 
 /// How memory is shared out, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Budget {
+    /// The ceiling; none = half of what is free for indexes.
+    pub ceiling: Option<u64>,
+    /// What the program and the data's ids, offsets and hashes take in any case.
+    pub fixed: u64,
     /// Postings or packed vectors of one source.
-    pub(super) index: u64,
+    pub index: u64,
     /// Shingle sets that are kept.
-    pub(super) shingles: u64,
+    pub shingles: u64,
     /// Documents as terms, which stay in their file where this is too little.
-    pub(super) rows: u64,
+    pub rows: u64,
 }
 
 impl Budget {
     /// Shares what the ceiling leaves beside the data's own tables; without a ceiling, half of the machine's free memory.
     pub(super) fn new(ceiling: Option<u64>, tables: u64, sources: u64) -> Result<Self> {
+        let fixed = BASE + tables;
         let Some(ceiling) = ceiling else {
             let free = available_memory().unwrap_or(4 << 30) / 2;
-            return Ok(Self {
-                index: free / sources.max(1),
-                shingles: (free / 8).min(1 << 30),
-                rows: free / 8,
-            });
+            let (index, shingles) = (free / sources.max(1), (free / 8).min(1 << 30));
+            return Ok(Self { ceiling: None, fixed, index, shingles, rows: free / 8 });
         };
-        let fixed = BASE + tables;
         let left = ceiling.saturating_sub(fixed);
         if left < LEAST {
             return Err(Error::usage(
@@ -42,7 +45,8 @@ impl Budget {
                 ),
             ));
         }
-        Ok(Self { index: left / 2 / sources.max(1), shingles: left / 8, rows: left / 8 })
+        let (index, shingles) = (left / 2 / sources.max(1), left / 8);
+        Ok(Self { ceiling: Some(ceiling), fixed, index, shingles, rows: left / 8 })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) type Models = Vec<Option<Box<dyn Embedder>>>;
 
 /// Opens the models, so that a wrong name ends the run before anything is read.
 pub(super) fn open_models(plan: &Plan) -> Result<Models> {
-    let open = |pool: &PoolSpec| match &pool.source {
+    let open = |pool: &PoolSpec| match pool.source.compares() {
         SourceSpec::Dense(dense) => Ok(Some(models::open(&dense.model, &options(dense))?)),
         _ => Ok(None),
     };
@@ -40,10 +40,10 @@ fn options(dense: &DenseSpec) -> ModelOptions {
     }
 }
 
-/// The files of given embeddings, without the `#NAME` of an array in them.
+/// The files of given embeddings with those beside them, without the `#NAME` of an array in them.
 pub(super) fn files(v: &VectorsSpec) -> Vec<PathBuf> {
-    let with_ids = |p: &PathBuf| [Some(read::vectors::file_of(p)), read::vectors::ids_file(p)];
-    [&v.corpus, &v.queries].into_iter().flat_map(with_ids).flatten().collect()
+    let all = |p: &PathBuf| [vec![read::vectors::file_of(p)], read::vectors::side_files(p)].concat();
+    [&v.corpus, &v.queries].into_iter().flat_map(all).collect()
 }
 
 /// How far a job goes in encoding.
@@ -104,7 +104,7 @@ impl Side<'_> {
     ) -> Result<Vec<Pair>> {
         let mut out = Vec::new();
         for (pool, model) in plan.spec.pool.iter().zip(models) {
-            out.push(match (&pool.source, model) {
+            out.push(match (pool.source.compares(), model) {
                 (SourceSpec::Vectors(spec), _) => self.given(spec)?,
                 (SourceSpec::Dense(spec), Some(model)) => {
                     let made = self.made(spec, &**model, how, progress, cancel)?;

@@ -7,13 +7,14 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Progress;
-use super::budget::peak_memory;
+use super::budget::{Budget, peak_memory};
 use super::dense::Encode;
 use super::plan::Plan;
 use super::prepare::with_job;
 use super::run::RunOptions;
 use super::spec::MineSpec;
 use crate::Result;
+use crate::sources::{MemoryPlan, PendingSource, Source};
 
 /// Seconds of sampling over all sources.
 const SAMPLE: f64 = 1.0;
@@ -42,6 +43,8 @@ pub struct Estimate {
     pub prepared_seconds: f64,
     /// Seconds that candidates and judging will take, by the sample.
     pub remaining_seconds: f64,
+    /// How the memory is shared out.
+    pub memory: Budget,
     /// Peak memory so far in bytes.
     pub peak_memory: u64,
     /// Bytes of the candidates on disk, by the sample.
@@ -65,9 +68,26 @@ pub struct SourceEstimate {
     pub rate: f64,
     /// Candidates per anchor in the sample.
     pub found: f64,
+    /// How it holds its documents, where they are vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryPlan>,
     /// What must be encoded first; until then nothing else can be said of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode: Option<EncodeEstimate>,
+    /// What must be searched first for a graph; until then nothing else can be said of the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphEstimate>,
+}
+
+/// Documents whose neighbours are not known yet.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GraphEstimate {
+    /// How many.
+    pub documents: u64,
+    /// Documents per second in the sample.
+    pub rate: f64,
+    /// Seconds that they will take at that rate.
+    pub seconds: f64,
 }
 
 /// Texts without a vector.
@@ -105,6 +125,27 @@ pub fn estimate(
                 seconds: o.missing as f64 / o.rate.max(1e-9),
             });
             remaining_seconds += encode.map_or(0.0, |e| e.seconds);
+            let graph = source.outlook(share)?.map(|o| GraphEstimate {
+                documents: o.missing,
+                rate: o.rate,
+                seconds: o.missing as f64 / o.rate.max(1e-9),
+            });
+            if let Some(graph) = graph {
+                remaining_seconds += graph.seconds;
+                found_by_source.push(PendingSource.propose(0..STEP.min(anchors), pool.depth, cancel)?);
+                let (name, exactness) = (name.clone(), source.exactness());
+                sources.push(SourceEstimate {
+                    name,
+                    depth: pool.depth,
+                    exactness,
+                    rate: 0.0,
+                    found: 0.0,
+                    memory: source.memory(anchors, pool.depth),
+                    encode: None,
+                    graph: Some(graph),
+                });
+                continue;
+            }
             let start = Instant::now();
             let (mut done, mut found) = (0, 0);
             while done < anchors && (done == 0 || start.elapsed().as_secs_f64() < share) {
@@ -127,7 +168,9 @@ pub fn estimate(
                 },
                 rate,
                 found: found as f64 / done as f64,
+                memory: source.memory(anchors, pool.depth),
                 encode,
+                graph: None,
             });
         }
         let start = Instant::now();
@@ -146,12 +189,67 @@ pub fn estimate(
             select: json(&plan.spec.select.rule),
             prepared_seconds,
             remaining_seconds,
+            memory: job.budget,
             peak_memory: peak_memory(),
             candidate_bytes: (cells * (21.0 + 8.0 * plan.spec.pool.len() as f64)) as u64,
             output: plan.spec.write.path.display().to_string(),
             format: plan.format.to_string(),
         })
     })
+}
+
+/// Bytes for a person.
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1048576.0)
+}
+
+/// How the memory is shared out between so many sources, in words.
+struct Shares<'a>(&'a Budget, usize);
+
+impl fmt::Display for Shares<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(b, sources) = self;
+        let each = if *sources == 1 { "the source" } else { "each source" };
+        match b.ceiling {
+            Some(ceiling) => write!(f, "ceiling {}: ", mib(ceiling))?,
+            None => write!(f, "no ceiling (half of what is free for indexes): ")?,
+        }
+        let (fixed, index) = (mib(b.fixed), mib(b.index));
+        write!(
+            f,
+            "{fixed} for program, ids and offsets, up to {index} for {each}, {} for shingles",
+            mib(b.shingles)
+        )
+    }
+}
+
+/// How a source holds its documents, in words.
+struct Held<'a>(&'a MemoryPlan);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0;
+        write!(f, "{} in 32 bits", mib(plan.documents))?;
+        if let Some(codes) = plan.codes {
+            write!(f, ", {} as 8-bit codes", mib(codes))?;
+        }
+        let Some(s) = plan.streamed else { return write!(f, "; held in memory, read once") };
+        if plan.codes.is_some_and(|codes| codes <= plan.room) {
+            write!(f, "; held as codes if these pay, else")?;
+        } else {
+            write!(f, "; more than {},", mib(plan.room))?;
+        }
+        write!(
+            f,
+            " streamed in chunks of {} documents ({}), the next one read ahead; {} anchors a pass, {} pass{}, {} read in all",
+            s.documents,
+            mib(s.bytes),
+            s.anchors,
+            s.passes,
+            if s.passes == 1 { "" } else { "es" },
+            mib(plan.documents * s.passes)
+        )
+    }
 }
 
 /// A component with its parameters, as JSON.
@@ -162,12 +260,24 @@ fn json(component: &impl Serialize) -> String {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "data      {} anchors with positives, {} documents", self.anchors, self.documents)?;
+        writeln!(f, "memory    {}", Shares(&self.memory, self.sources.len()))?;
         for s in &self.sources {
+            if let Some(memory) = &s.memory {
+                writeln!(f, "vectors   {}: {}", s.name, Held(memory))?;
+            }
             if let Some(e) = s.encode {
                 writeln!(
                     f,
                     "encode    {}: {} texts, in the sample {:.0} texts/s: {:.0} s; what was encoded is kept",
                     s.name, e.texts, e.rate, e.seconds
+                )?;
+                continue;
+            }
+            if let Some(g) = s.graph {
+                writeln!(
+                    f,
+                    "graph     {}: {}; in the sample {:.0} documents/s: {:.0} s; what was searched is kept",
+                    s.name, s.exactness, g.rate, g.seconds
                 )?;
                 continue;
             }

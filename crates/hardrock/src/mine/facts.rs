@@ -36,14 +36,10 @@ pub(super) fn catalogues(
 ) -> Result<(Catalogue, Catalogue)> {
     let mut items = Catalogue { text: dataset.items.text_hashes().to_vec(), ..Catalogue::default() };
     let mut anchors = Catalogue { text: dataset.anchors.text_hashes().to_vec(), ..Catalogue::default() };
-    if plan.has("family") {
+    if plan.has("family") && plan.family_graph().is_none() {
         progress.stage("find near-duplicates", dataset.items.len() as u64, "documents");
-        items.family = Some(crate::sources::families(
-            &dataset.items,
-            plan.spec.filters.family_threshold,
-            budget.index,
-            cancel,
-        )?);
+        items.family =
+            Some(crate::sources::families(&dataset.items, plan.family_threshold(), budget.index, cancel)?);
     }
     if let Some(group) = plan.group() {
         items.group = Some(labels(&dataset.items, &group.column)?);

@@ -11,8 +11,8 @@ use hardrock_core::{FilterSpec, SelectorSpec};
 use hardrock_engine::index::TokenOptions;
 
 use super::spec::{
-    Bm25Spec, DEFAULT_DEPTH, DenseSpec, FiltersSpec, Metric, MineSpec, PoolSpec, RunSpec, Shortfall,
-    SourceSpec, VectorsSpec,
+    Bm25Spec, DEFAULT_DEPTH, DenseSpec, FiltersSpec, GraphSpec, Metric, MineSpec, PoolSpec, RunSpec,
+    Shortfall, SourceSpec, VectorsSpec,
 };
 use crate::presets::Overrides;
 use crate::{Error, Result};
@@ -72,7 +72,9 @@ fn filter(entry: &str, filters: &mut FiltersSpec) -> Result<FilterSpec> {
         "near" => FilterSpec::Near(Near { threshold: threshold(Near::default().threshold)? }),
         "kin" => FilterSpec::Kin(Kin { threshold: threshold(Kin::default().threshold)? }),
         "family" => {
-            filters.family_threshold = threshold(filters.family_threshold)?;
+            if let Some(threshold) = argument {
+                filters.family_threshold = Some(number(name, threshold)?);
+            }
             FilterSpec::Family(Family {})
         }
         "group" => {
@@ -303,7 +305,13 @@ pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
                 source: SourceSpec::Run(RunSpec { path }),
             });
         }
-        _ => return Err(unknown("source", name, &["bm25", "dense", "vectors", "run", "given", "random"])),
+        _ => {
+            return Err(unknown(
+                "source",
+                name,
+                &["bm25", "dense", "vectors", "graph", "run", "given", "random"],
+            ));
+        }
     };
     Ok(PoolSpec { name: name.to_owned(), depth, source })
 }
@@ -351,32 +359,49 @@ impl Given<'_> {
     }
 }
 
+/// A graph over the given vectors, else over the model's, else over BM25, or over the one that is named.
+fn graph_pool(entry: &str, given: Given<'_>) -> Result<PoolSpec> {
+    let (_, named) = parts(entry);
+    let over = match (named, given.vectors, given.model) {
+        (Some(name @ ("bm25" | "dense" | "vectors")), ..) => name,
+        (Some(name), ..) => return Err(unknown("graph over", name, &["bm25", "dense", "vectors"])),
+        (None, Some(_), _) => "vectors",
+        (None, None, Some(_)) => "dense",
+        (None, None, None) => "bm25",
+    };
+    let over = source(over, given)?.source;
+    let graph = GraphSpec { over: Box::new(over), neighbours: None, retrieved: 0 };
+    Ok(PoolSpec { name: entry.replace(':', "-"), depth: DEFAULT_DEPTH, source: SourceSpec::Graph(graph) })
+}
+
+/// One source, from what is given.
+fn source(entry: &str, given: Given<'_>) -> Result<PoolSpec> {
+    match entry {
+        "vectors" => match given.vectors {
+            Some((corpus, queries)) => Ok(vectors_pool(corpus, queries)),
+            None => Err(Error::usage(
+                "--source vectors has no vectors",
+                "add --corpus-vectors FILE --query-vectors FILE",
+            )),
+        },
+        "dense" => match given.model {
+            Some(dense) => Ok(PoolSpec {
+                name: "dense".to_owned(),
+                depth: DEFAULT_DEPTH,
+                source: SourceSpec::Dense(dense.clone()),
+            }),
+            None => Err(Error::usage("--source dense has no model", "add --model FOLDER")),
+        },
+        _ if parts(entry).0 == "graph" => graph_pool(entry, given),
+        _ => self::pool(entry, DEFAULT_DEPTH),
+    }
+}
+
 /// `--source LIST`.
 pub fn pools(list: &str, given: Given<'_>) -> Result<Vec<PoolSpec>> {
     let mut pools: Vec<PoolSpec> = Vec::new();
     for entry in list.split(',').map(str::trim).filter(|e| !e.is_empty()) {
-        let mut pool = match entry {
-            "vectors" => match given.vectors {
-                Some((corpus, queries)) => vectors_pool(corpus, queries),
-                None => {
-                    return Err(Error::usage(
-                        "--source vectors has no vectors",
-                        "add --corpus-vectors FILE --query-vectors FILE",
-                    ));
-                }
-            },
-            "dense" => match given.model {
-                Some(dense) => PoolSpec {
-                    name: "dense".to_owned(),
-                    depth: DEFAULT_DEPTH,
-                    source: SourceSpec::Dense(dense.clone()),
-                },
-                None => {
-                    return Err(Error::usage("--source dense has no model", "add --model FOLDER"));
-                }
-            },
-            _ => self::pool(entry, DEFAULT_DEPTH)?,
-        };
+        let mut pool = source(entry, given)?;
         // Two run files of one name in different folders are still two sources.
         let base = pool.name.clone();
         let mut copy = 1;

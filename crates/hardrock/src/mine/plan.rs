@@ -4,7 +4,7 @@ use hardrock_core::filters::{Group, Taxonomy, Time};
 use hardrock_core::{Filter, FilterSpec, Selector, SelectorSpec};
 
 use super::judge::{RRF, ScoreBy};
-use super::spec::{KinBy, MineSpec, PFnModel, PoolSpec, SourceSpec};
+use super::spec::{FamilyBy, GraphSpec, KinBy, Metric, MineSpec, PFnModel, PoolSpec, SourceSpec};
 use crate::rows::RowFormat;
 use crate::{Error, Result};
 
@@ -55,6 +55,8 @@ impl Plan {
         p_fn(&mut spec, ids_only)?;
         spec.filters.chain.sort_by_key(FilterSpec::place);
         check_sides(&spec)?;
+        let families = &mut spec.filters;
+        families.family_threshold.get_or_insert(families.family_by.threshold());
         for filter in &spec.filters.chain {
             filter.clone().build()?;
         }
@@ -142,6 +144,18 @@ impl Plan {
             .find_map(|f| if let FilterSpec::Command(c) = f { Some(c.program.as_str()) } else { None })
     }
 
+    /// The pool whose graph makes the families that `family` asks for, where that is how they are made.
+    pub fn family_graph(&self) -> Option<usize> {
+        let wanted = self.has("family") && self.spec.filters.family_by == FamilyBy::Graph;
+        wanted.then(|| self.spec.pool.iter().position(|p| joins(&p.source)))?
+    }
+
+    /// Similarity from which two documents are of one family.
+    pub fn family_threshold(&self) -> f32 {
+        let filters = &self.spec.filters;
+        filters.family_threshold.unwrap_or(filters.family_by.threshold())
+    }
+
     /// True where a stage needs the texts' terms: BM25, `kin` by tf-idf, or p_fn where something asks for it.
     pub fn needs_terms(&self) -> bool {
         self.has_terms() || (self.estimates() && asks_for_p_fn(&self.spec))
@@ -149,7 +163,7 @@ impl Plan {
 
     /// True where the terms are at hand anyway.
     fn has_terms(&self) -> bool {
-        self.spec.pool.iter().any(|p| matches!(p.source, SourceSpec::Bm25(_)))
+        self.spec.pool.iter().any(|p| matches!(p.source.compares(), SourceSpec::Bm25(_)))
             || (self.has("kin") && self.spec.judge.kin_by == KinBy::TfIdf)
     }
 
@@ -180,10 +194,11 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
     }
     let reads_texts = |f: &&FilterSpec| match f.name() {
         "kin" => spec.judge.kin_by == KinBy::TfIdf,
-        name => matches!(name, "text" | "near" | "family" | "command" | "p_fn"),
+        "family" => spec.filters.family_by == FamilyBy::Text,
+        name => matches!(name, "text" | "near" | "command" | "p_fn"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
-    let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
+    let by_texts = |p: &&PoolSpec| matches!(p.source.compares(), SourceSpec::Bm25(_) | SourceSpec::Dense(_));
     let source = spec.pool.iter().find(by_texts).map(|p| format!("the source `{}`", p.name));
     match filter.or(source) {
         Some(what) => Err(Error::usage(
@@ -246,9 +261,12 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
                 "--top-k must be at least 1",
             ));
         }
-        if let SourceSpec::Bm25(bm25) = &pool.source {
+        if let SourceSpec::Bm25(bm25) = pool.source.compares() {
             bm25.weights.check()?;
             bm25.tokens.check()?;
+        }
+        if let SourceSpec::Graph(graph) = &pool.source {
+            check_graph(&pool.name, graph)?;
         }
     }
     Ok(())
@@ -294,6 +312,26 @@ fn p_fn(spec: &mut MineSpec, ids_only: bool) -> Result<()> {
         ));
     }
     Ok(())
+fn check_graph(name: &str, graph: &GraphSpec) -> Result<()> {
+    use SourceSpec::{Bm25, Dense, Vectors};
+    if !matches!(*graph.over, Bm25(_) | Dense(_) | Vectors(_)) {
+        return Err(Error::usage(
+            format!("pool `{name}`: a graph cannot be made with this source"),
+            "give it over = { bm25 = {} }, or vectors or dense",
+        ));
+    }
+    match graph.neighbours {
+        Some(0) => Err(Error::usage(
+            format!("pool `{name}`: a graph with 0 neighbours leads nowhere"),
+            "--graph-neighbours must be at least 1",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a graph over cosines says which documents are of one family.
+fn joins(source: &SourceSpec) -> bool {
+    matches!(source, SourceSpec::Graph(_)) && source.metric() == Some(Metric::Cosine)
 }
 
 fn check_sides(spec: &MineSpec) -> Result<()> {
@@ -304,12 +342,17 @@ fn check_sides(spec: &MineSpec) -> Result<()> {
         }
         Ok(())
     };
-    let vectors = spec.pool.iter().any(|p| p.source.is_dense());
+    let vectors = spec.pool.iter().any(|p| p.source.compares().is_dense());
     let by_vectors = spec.judge.kin_by == KinBy::Vectors;
     needs(
         "kin",
         !by_vectors || vectors,
         "--kin-by vectors needs --model, or --corpus-vectors and --query-vectors",
+    )?;
+    needs(
+        "family",
+        spec.filters.family_by == FamilyBy::Text || spec.pool.iter().any(|p| joins(&p.source)),
+        "--family-by graph needs --source graph over vectors or a model, compared by cosine",
     )?;
     if let Some(p) = agree_more_than(spec) {
         return Err(Error::usage(
@@ -333,7 +376,7 @@ fn scores_all(spec: &MineSpec, score_by: ScoreBy) -> bool {
         ScoreBy::Rrf => true,
         ScoreBy::Source(s) => {
             let source = spec.pool.get(s).map(|p| &p.source);
-            source.is_some_and(|s| s.is_dense() || matches!(s, SourceSpec::Bm25(_)))
+            source.is_some_and(|s| s.is_dense() || matches!(s, SourceSpec::Bm25(_) | SourceSpec::Graph(_)))
         }
     }
 }
@@ -349,6 +392,7 @@ fn agree_more_than(spec: &MineSpec) -> Option<usize> {
 fn score_by(spec: &MineSpec) -> Result<ScoreBy> {
     let dense = |p: &PoolSpec| p.source.is_dense();
     let scored = |p: &PoolSpec| !matches!(p.source, SourceSpec::Random {});
+    let graph = |p: &PoolSpec| matches!(p.source, SourceSpec::Graph(_));
     let find = |test: &dyn Fn(&PoolSpec) -> bool| spec.pool.iter().position(test);
     match spec.judge.score_by.as_deref() {
         Some(RRF) => Ok(ScoreBy::Rrf),
@@ -359,6 +403,9 @@ fn score_by(spec: &MineSpec) -> Result<ScoreBy> {
                 format!("one of {}, or rrf", names.join(", ")),
             )
         }),
-        None => Ok(ScoreBy::Source(find(&dense).or_else(|| find(&scored)).unwrap_or(0))),
+        // A graph scores likeness to the positives: highest where a false negative is likeliest.
+        None => Ok(ScoreBy::Source(
+            find(&dense).or_else(|| find(&|p| scored(p) && !graph(p))).or_else(|| find(&graph)).unwrap_or(0),
+        )),
     }
 }

@@ -15,6 +15,7 @@ use super::dense::{self, Encode, Models, Pair};
 use super::facts::{catalogues, known_positives};
 use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
+use super::open::{self, Belongings, Opener};
 use super::plan::Plan;
 use super::promise::fingerprint;
 use super::run::RunOptions;
@@ -24,10 +25,7 @@ use super::{Progress, taxonomy};
 use crate::embed::Outlook;
 use crate::p_fn::{Estimator, Parts, draw_key};
 use crate::read::{self, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
-use crate::sources::{
-    ApproximateSource, Bm25Source, ClusterCell, GivenSource, Lexical, PendingSource, RandomSource, RunSource,
-    Source, VectorsLikeness, VectorsSource,
-};
+use crate::sources::{ClusterCell, GivenSource, Lexical, RandomSource, RunSource, Source, VectorsLikeness};
 use crate::store::{Key, Stage, Store};
 use crate::{Error, Result};
 
@@ -50,6 +48,7 @@ pub(super) struct Job<'a> {
     pub(super) notices: BTreeMap<String, u64>,
     /// Per pool: what is still to be encoded.
     pub(super) outlooks: Vec<Option<Outlook>>,
+    pub(super) budget: Budget,
     pub(super) clock: &'a Clock,
     /// Verdicts at hand, by the data's numbers.
     pub(super) verdicts: Verdicts,
@@ -152,30 +151,22 @@ pub(super) fn with_job<T>(
         open_lexicals(plan, &dataset, &store, &read_key, (options.fresh, budget.rows), progress, cancel)?;
     clock.lap("terms");
     let clusters: Vec<ClusterCell<'_>> = vectors.iter().map(|_| ClusterCell::new()).collect();
+    let documents: Vec<Vec<AnchorId>> = (0..plan.spec.pool.len())
+        .map(|pool| open::graph_documents(plan, pool, &dataset, &judged))
+        .collect::<Result<_>>()?;
+    let (lexicals, room, seed) = (&lexicals[..], budget.index, plan.spec.seed);
+    let opener = Opener { dataset: &dataset, judged: &judged, lexicals, level, seed, room, cancel };
     let mut sources: Vec<(String, Box<dyn Source + '_>)> = Vec::new();
-    for ((pool, vectors), clusters) in plan.spec.pool.iter().zip(&vectors).zip(&clusters) {
+    for (at, pool) in plan.spec.pool.iter().enumerate() {
+        let own = Belongings { vectors: &vectors[at], clusters: &clusters[at], documents: &documents[at] };
         let source: Box<dyn Source + '_> = match &pool.source {
-            SourceSpec::Bm25(bm25) => Box::new(Bm25Source::new(
-                lexical(&lexicals, bm25)?,
-                &bm25.weights,
-                budget.index,
-                &dataset.anchors,
-                &judged,
-            )?),
-            SourceSpec::Vectors(_) | SourceSpec::Dense(_) => match vectors.ready() {
-                Some([documents, queries]) => {
-                    let room = budget.index as usize;
-                    let exact = VectorsSource::new(documents, queries, &judged, room, cancel)?;
-                    match pool.source.approximate() {
-                        None => Box::new(exact),
-                        Some(target) => {
-                            let aim = (target, plan.spec.seed);
-                            Box::new(ApproximateSource::new(exact, documents, clusters, aim, room, cancel))
-                        }
-                    }
-                }
-                None => Box::new(PendingSource),
-            },
+            SourceSpec::Bm25(_) | SourceSpec::Vectors(_) | SourceSpec::Dense(_) => {
+                opener.search(&pool.source, &own)?
+            }
+            SourceSpec::Graph(graph) => {
+                let key = graph_key(plan, at, &read_key, &inputs, own.documents)?;
+                opener.graph(pool, graph, &own, store.stage("graph", &key)?)?
+            }
             SourceSpec::Run(run) => {
                 let run = read::trec::read_run(&run.path)?;
                 let source = RunSource::new(&run, &dataset.anchors, &dataset.items, &judged);
@@ -213,7 +204,12 @@ pub(super) fn with_job<T>(
     clock.lap("index");
 
     let known = known_positives(&dataset, level);
-    let (items, anchors) = catalogues(plan, &dataset, budget, progress, cancel)?;
+    let (mut items, anchors) = catalogues(plan, &dataset, budget, progress, cancel)?;
+    if let Some(pool) = plan.family_graph() {
+        let source = &sources[pool].1;
+        source.prepare(options.fresh, progress)?;
+        items.family = source.families(plan.family_threshold())?;
+    }
     let tfidf = open_tfidf(plan, &lexicals, cancel)?;
     let likeness = open_likeness(plan, tfidf.clone(), &vectors)?;
     let estimator = match (&tfidf, lexicals.first()) {
@@ -297,6 +293,7 @@ pub(super) fn with_job<T>(
         inputs,
         notices,
         outlooks: vectors.iter().map(Pair::pending).collect(),
+        budget,
         clock: &clock,
     })
 }
@@ -315,11 +312,13 @@ fn hashes_of(inputs: &BTreeMap<String, String>, files: &[PathBuf]) -> Vec<Option
 
 /// The files that a source reads.
 fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
-    match source {
+    match source.compares() {
         SourceSpec::Vectors(v) => dense::files(v),
         SourceSpec::Dense(dense) => vec![PathBuf::from(&dense.model)],
         SourceSpec::Run(run) => vec![run.path.clone()],
-        SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => Vec::new(),
+        SourceSpec::Bm25(_) | SourceSpec::Graph(_) | SourceSpec::Given {} | SourceSpec::Random {} => {
+            Vec::new()
+        }
     }
 }
 
@@ -333,7 +332,7 @@ fn hash_inputs(
     let mut files = plan.spec.data.files()?;
     let mut hashes = BTreeMap::new();
     for (pool, model) in plan.spec.pool.iter().zip(models) {
-        match (&pool.source, model) {
+        match (pool.source.compares(), model) {
             // A model is many files and says itself what of them counts.
             (SourceSpec::Dense(dense), Some(model)) => {
                 hashes.insert(dense.model.clone(), model.fingerprint().to_owned());
@@ -421,13 +420,13 @@ fn open_lexicals(
 }
 
 fn bm25_of(pool: &PoolSpec) -> Option<&Bm25Spec> {
-    match &pool.source {
+    match pool.source.compares() {
         SourceSpec::Bm25(bm25) => Some(bm25),
         _ => None,
     }
 }
 
-fn lexical<'a>(lexicals: &'a [Lexical], bm25: &Bm25Spec) -> Result<&'a Lexical> {
+pub(super) fn lexical<'a>(lexicals: &'a [Lexical], bm25: &Bm25Spec) -> Result<&'a Lexical> {
     let found = lexicals.iter().find(|l| l.tokens == bm25.tokens);
     found.ok_or_else(|| Error::usage("the index of a BM25 pool is not open", ""))
 }
@@ -455,6 +454,30 @@ fn open_likeness<'a>(
     }
     let tfidf = tfidf.ok_or_else(|| Error::usage("the terms are not open", ""))?;
     Ok(Some(Box::new(TfIdfLikeness(tfidf))))
+}
+
+/// What the graph of a pool depends on.
+fn graph_key(
+    plan: &Plan,
+    pool: usize,
+    read_key: &Key,
+    inputs: &BTreeMap<String, String>,
+    documents: &[AnchorId],
+) -> Result<Key> {
+    let pool = &plan.spec.pool[pool];
+    let SourceSpec::Graph(graph) = &pool.source else { return Ok(Key::new("graph")) };
+    let rows: Vec<u8> = documents.iter().flat_map(|d| d.0.to_le_bytes()).collect();
+    let key = Key::new("graph")
+        .with("read", read_key.hex())
+        .with_json("over", &graph.over)?
+        .with_json("files", &hashes_of(inputs, &pool_files(&pool.source)))?
+        .with("neighbours", (open::graph_width(pool, graph) as u64).to_le_bytes())
+        .with("documents", rows);
+    // Clusters are drawn.
+    Ok(match graph.over.approximate() {
+        Some(_) => key.with("seed", plan.spec.seed.to_le_bytes()),
+        None => key,
+    })
 }
 
 /// The stages of all pools and of judging: each depends on what goes into it and on nothing else.
@@ -485,7 +508,7 @@ fn stages(
             .with("depth", (pool.depth as u64).to_le_bytes())
             .with_json("files", &hashes_of(inputs, &files))?
             .with("anchors", [u8::from(plan.all_anchors)]);
-        if matches!(pool.source, SourceSpec::Random {}) {
+        if matches!(pool.source, SourceSpec::Random {}) || pool.source.approximate().is_some() {
             key = key.with("seed", spec.seed.to_le_bytes());
         }
         judge_key = judge_key.with("name", &pool.name).with("pool", key.hex());

@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// Anchors per chunk on disk: what a crash can lose.
 pub(super) const CHUNK: usize = 1024;
 
+/// Chunks that are searched for together at most, where that saves passes over the documents.
+const TOGETHER: usize = 64;
+
 /// Anchors per judged block: a filter sees this many rows at once, whatever the number of threads.
 pub(super) const BLOCK: usize = 128;
 
@@ -107,6 +110,11 @@ pub(super) fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
     chunk * CHUNK..((chunk + 1) * CHUNK).min(job.judged.len())
 }
 
+/// Anchors that a source is asked for at once if `best` are best: whole chunks.
+pub(crate) fn together(best: usize) -> usize {
+    (best / CHUNK).clamp(1, TOGETHER) * CHUNK
+}
+
 /// Fills one pool's stage; returns how many chunks were there already.
 pub(super) fn propose(
     job: &Job<'_>,
@@ -117,18 +125,38 @@ pub(super) fn propose(
 ) -> Result<u64> {
     let (stage, spec) = (&job.pools[pool], &job.plan.spec.pool[pool]);
     let source = job.judge.sources[pool].1;
-    progress.stage(&format!("candidates: {}", spec.name), job.judged.len() as u64, "anchors");
-    let mut reused = 0;
-    for chunk in 0..chunks(job) {
+    let title = format!("candidates: {}", spec.name);
+    progress.stage(&title, job.judged.len() as u64, "anchors");
+    let (mut reused, mut prepared) = (0, false);
+    let together = together(source.at_once(spec.depth)) / CHUNK;
+    let missing = |chunk: usize| Ok::<_, Error>(fresh || load_proposals(stage, chunk)?.is_none());
+    let mut chunk = 0;
+    while chunk < chunks(job) {
         check(cancel)?;
-        let range = range(job, chunk);
-        let rows = range.len() as u64;
-        if !fresh && load_proposals(stage, chunk)?.is_some() {
+        let first = range(job, chunk).start;
+        if !missing(chunk)? {
             reused += 1;
-        } else {
-            save_proposals(stage, chunk, &source.propose(range, spec.depth, cancel)?)?;
+            progress.advance(range(job, chunk).len() as u64);
+            chunk += 1;
+            continue;
         }
-        progress.advance(rows);
+        if !prepared {
+            source.prepare(fresh, progress)?;
+            prepared = true;
+            progress.stage(&title, job.judged.len() as u64, "anchors");
+            progress.advance(first as u64);
+        }
+        let mut end = chunk + 1;
+        while end < chunks(job) && end < chunk + together && missing(end)? {
+            end += 1;
+        }
+        let found = source.propose(first..range(job, end - 1).end, spec.depth, cancel)?;
+        for chunk in chunk..end {
+            let rows = range(job, chunk);
+            save_proposals(stage, chunk, &found.rows(rows.start - first..rows.end - first))?;
+            progress.advance(rows.len() as u64);
+        }
+        chunk = end;
     }
     Ok(reused)
 }

@@ -63,6 +63,8 @@ pub enum SourceSpec {
     Vectors(VectorsSpec),
     /// Exact nearest neighbours among the vectors that a model makes of the texts.
     Dense(DenseSpec),
+    /// The nearest documents of each positive.
+    Graph(GraphSpec),
     /// A TREC run made elsewhere.
     Run(RunSpec),
     /// The negatives that the input file already has.
@@ -72,9 +74,25 @@ pub enum SourceSpec {
 }
 
 impl SourceSpec {
+    /// The source that compares: of a graph the one that it is made with.
+    pub fn compares(&self) -> &Self {
+        match self {
+            Self::Graph(g) => g.over.compares(),
+            _ => self,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn compares_mut(&mut self) -> &mut Self {
+        match self {
+            Self::Graph(g) => g.over.compares_mut(),
+            _ => self,
+        }
+    }
+
     /// The recall to which vectors are searched, where not exactly.
     pub fn approximate(&self) -> Option<f64> {
-        match self {
+        match self.compares() {
             Self::Vectors(v) => v.approximate,
             Self::Dense(d) => d.approximate,
             _ => None,
@@ -91,7 +109,7 @@ impl SourceSpec {
 
     /// Searches vectors to this recall, where the source has any.
     pub fn search_to(&mut self, recall: f64) {
-        match self {
+        match self.compares_mut() {
             Self::Vectors(v) => v.approximate = Some(recall),
             Self::Dense(d) => d.approximate = Some(recall),
             _ => {}
@@ -100,10 +118,19 @@ impl SourceSpec {
 
     /// Compares vectors in this way, where the source has any.
     pub fn compare_by(&mut self, metric: Metric) {
-        match self {
+        match self.compares_mut() {
             Self::Vectors(v) => v.metric = metric,
             Self::Dense(d) => d.metric = metric,
             _ => {}
+        }
+    }
+
+    /// How vectors compare, where the source has any.
+    pub fn metric(&self) -> Option<Metric> {
+        match self.compares() {
+            Self::Vectors(v) => Some(v.metric),
+            Self::Dense(d) => Some(d.metric),
+            _ => None,
         }
     }
 
@@ -137,6 +164,20 @@ pub struct VectorsSpec {
     /// Search through clusters to this recall, in (0, 1]; none = exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approximate: Option<f64>,
+}
+
+/// Neighbours of positives in the graph of the corpus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSpec {
+    /// What says which documents are near: a `bm25`, `vectors` or `dense` source.
+    pub over: Box<SourceSpec>,
+    /// Neighbours of each document; none = the pool's depth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<usize>,
+    /// Documents found for the anchor itself whose neighbours are candidates, too.
+    #[serde(default)]
+    pub retrieved: usize,
 }
 
 /// An encoder and how it reads texts.
@@ -220,12 +261,33 @@ pub enum KinBy {
 pub struct FiltersSpec {
     /// The filters; they always run in the fixed order of `FilterSpec::ORDER`.
     pub chain: Vec<FilterSpec>,
-    /// Jaccard similarity of word shingles from which two documents are of one family.
-    pub family_threshold: f32,
+    /// What makes two documents one family.
+    pub family_by: FamilyBy,
+    /// Similarity from which two documents are of one family; none = 0.8 of the shingles, or a cosine of 0.95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family_threshold: Option<f32>,
 }
 
-/// Shingle similarity that makes a family when nothing is said.
-pub const DEFAULT_FAMILY: f32 = 0.8;
+/// What makes two documents one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FamilyBy {
+    /// Jaccard similarity of the texts' word shingles.
+    #[default]
+    Text,
+    /// Cosine between neighbours in the graph of a `graph` pool over vectors.
+    Graph,
+}
+
+impl FamilyBy {
+    /// The threshold when nothing is said.
+    pub fn threshold(self) -> f32 {
+        match self {
+            Self::Text => 0.8,
+            Self::Graph => 0.95,
+        }
+    }
+}
 
 impl Default for FiltersSpec {
     fn default() -> Self {
@@ -237,7 +299,8 @@ impl Default for FiltersSpec {
                 FilterSpec::Near(Near::default()),
                 FilterSpec::Kin(Kin::default()),
             ],
-            family_threshold: DEFAULT_FAMILY,
+            family_by: FamilyBy::default(),
+            family_threshold: None,
         }
     }
 }

@@ -4,11 +4,13 @@
 //! stays with the caller and no map of the file hides what it costs. Parquet cannot be read by position; its
 //! vectors are unpacked once into a nameless file in the work folder.
 //!
-//! `FILE#NAME` picks a tensor of a safetensors file or a column of a Parquet file.
+//! `FILE#NAME` picks a tensor of a safetensors file or a column of a Parquet file. Numbers may have 64, 32 or 16 bits, or 8 with
+//! scales (`scale.rs`).
 
 mod npy;
 mod parquet;
 pub(crate) mod safetensors;
+mod scale;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use hardrock_engine::index::rows::{self, Rows};
 use rayon::prelude::*;
+use scale::Scale;
 
 use crate::read::Ids;
 use crate::{Error, Result};
@@ -29,6 +32,7 @@ pub(crate) enum Element {
     F32,
     F64,
     I8,
+    U8,
     I32,
     I64,
 }
@@ -37,7 +41,7 @@ impl Element {
     /// Bytes of a number.
     pub(crate) fn size(self) -> usize {
         match self {
-            Element::I8 => 1,
+            Element::I8 | Element::U8 => 1,
             Element::F16 | Element::Bf16 => 2,
             Element::F32 | Element::I32 => 4,
             Element::F64 | Element::I64 => 8,
@@ -57,6 +61,7 @@ impl Element {
             Element::F32 => each(bytes, out, f32::from_le_bytes),
             Element::F64 => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
             Element::I8 => each(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
+            Element::U8 => each(bytes, out, |b| f32::from(u8::from_le_bytes(b))),
             Element::I32 => each(bytes, out, |b| i32::from_le_bytes(b) as f32),
             Element::I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f32),
         }
@@ -102,6 +107,8 @@ pub struct VectorFile {
     path: PathBuf,
     file: File,
     layout: Layout,
+    /// Of 8-bit numbers.
+    scale: Option<Scale>,
     ids: Option<Ids>,
 }
 
@@ -144,9 +151,15 @@ pub fn ids_file(path: &Path) -> Option<PathBuf> {
     [file.with_extension("ids.txt"), PathBuf::from(long)].into_iter().find(|p| p.is_file())
 }
 
+/// The files beside a file of vectors that are read with it: ids, and the scales of 8-bit numbers.
+pub fn side_files(path: &Path) -> Vec<PathBuf> {
+    ids_file(path).into_iter().chain(scale::files(&file_of(path))).collect()
+}
+
 impl VectorFile {
     /// Opens a file of vectors, told by its content. Ids come from the column `id` or `_id` of a Parquet file, or
-    /// from [`ids_file`]; without them rows are in the order of the texts. `work` is an existing folder for the
+    /// from [`ids_file`]; without them rows are in the order of the texts. 8-bit numbers are scaled by what lies beside them: the
+    /// tensor `scales` or `ranges`, or the file `NAME.scales.npy` or `NAME.ranges.npy`. `work` is an existing folder for the
     /// unpacked vectors of Parquet, which need 4 bytes per number there while the file is open.
     ///
     /// # Errors
@@ -163,10 +176,10 @@ impl VectorFile {
         if magic.starts_with(b"PAR1") {
             let (file, layout, ids) = parquet::unpack(&source, name.as_deref(), work)?;
             let ids = ids.map_or_else(|| read_ids(&path, layout.rows), |ids| Ok(Some(ids)))?;
-            return Ok(VectorFile { path, file, layout, ids });
+            return Ok(VectorFile { path, file, layout, scale: None, ids });
         }
-        let layout = if magic.starts_with(npy::MAGIC) {
-            npy::layout(&source)?
+        let (layout, scale) = if magic.starts_with(npy::MAGIC) {
+            (npy::layout(&source)?, None)
         } else if magic[8] == b'{' {
             safetensors::layout(&source, name.as_deref())?
         } else {
@@ -179,8 +192,12 @@ impl VectorFile {
             return Err(source.error("no vectors: neither npy, safetensors nor Parquet", help));
         };
         source.check(&layout)?;
+        let scale = match (scale, layout.element) {
+            (None, Element::I8 | Element::U8) => Scale::beside(&path, &layout)?,
+            (scale, _) => scale,
+        };
         let ids = read_ids(&path, layout.rows)?;
-        Ok(VectorFile { path, file, layout, ids })
+        Ok(VectorFile { path, file, layout, scale, ids })
     }
 
     /// The file, without `#NAME`.
@@ -248,6 +265,15 @@ impl VectorFile {
 
     /// Reads rows from `start`; `out` is a whole number of them.
     fn values(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        self.numbers(start, out)?;
+        if let Some(scale) = &self.scale {
+            scale.apply(start, self.layout.dim, out);
+        }
+        Ok(())
+    }
+
+    /// The rows as they lie in the file.
+    fn numbers(&self, start: usize, out: &mut [f32]) -> Result<()> {
         let Layout { offset, rows, dim, element, fortran } = self.layout;
         let size = element.size();
         if !fortran {

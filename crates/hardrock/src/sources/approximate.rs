@@ -10,7 +10,7 @@ use hardrock_engine::index::clustered::{Clusters, Join, Recall};
 use hardrock_engine::index::flat::Watch;
 
 use super::vectors::{Judged, Vectors, VectorsSource};
-use super::{Sample, Source};
+use super::{MemoryPlan, Sample, Source};
 use crate::{Error, Result};
 
 /// Where the clusters of a source will be; it outlives the source.
@@ -81,6 +81,10 @@ impl Source for ApproximateSource<'_> {
 
     fn score(&self, anchor: AnchorId, items: &[ItemId], out: &mut [f32]) -> Result<()> {
         self.pairs.score(anchor, items, out)
+    }
+
+    fn memory(&self, anchors: usize, depth: usize) -> Option<MemoryPlan> {
+        Some(self.pairs.held(anchors, crate::mine::together(0), depth))
     }
 
     fn exactness(&self) -> String {

@@ -12,7 +12,7 @@ use hardrock_engine::index::rows::{Result as RowsResult, Rows, normalise};
 use hardrock_engine::kernel::{Isa, dots};
 use rayon::prelude::*;
 
-use super::Source;
+use super::{MemoryPlan, Source, StreamPlan};
 use crate::embed::CachedRows;
 use crate::mine::spec::Metric;
 use crate::read::Table;
@@ -188,6 +188,22 @@ impl<'a> VectorsSource<'a> {
         Ok(Self { flat: Flat::new(documents, budget, watch)?, documents, queries, judged })
     }
 
+    /// As [`Source::memory`], for searches of `at_once` anchors.
+    pub(super) fn held(&self, anchors: usize, at_once: usize, depth: usize) -> MemoryPlan {
+        let (documents, codes) = self.flat.bytes();
+        let streamed = self.flat.streaming(depth).map(|s| {
+            let batch = s.anchors.min(at_once.max(1)).min(anchors.max(1));
+            StreamPlan {
+                documents: s.documents as u64,
+                bytes: (s.documents * self.documents.dim() * size_of::<f32>()) as u64,
+                anchors: batch as u64,
+                passes: anchors.div_ceil(batch) as u64,
+            }
+        });
+        let (room, codes) = (self.flat.budget() as u64, codes.map(|c| c as u64));
+        MemoryPlan { room, documents: documents as u64, codes, streamed }
+    }
+
     /// The rows that are searched for.
     pub(super) fn anchors(&self) -> Judged<'a> {
         Judged { vectors: self.queries, judged: self.judged }
@@ -203,6 +219,14 @@ impl Source for VectorsSource<'_> {
         let mut query = vec![0.0; self.queries.dim()];
         self.queries.read(anchor.index(), &mut query)?;
         inner_products(self.documents, &query, items, out)
+    }
+
+    fn at_once(&self, depth: usize) -> usize {
+        self.flat.streaming(depth).map_or(0, |s| s.anchors)
+    }
+
+    fn memory(&self, anchors: usize, depth: usize) -> Option<MemoryPlan> {
+        Some(self.held(anchors, crate::mine::together(self.at_once(depth)), depth))
     }
 
     fn exactness(&self) -> String {

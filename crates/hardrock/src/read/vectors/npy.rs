@@ -9,8 +9,23 @@ use crate::Result;
 /// First bytes of every file.
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// What the header says.
+/// What the header says of vectors.
 pub(super) fn layout(source: &Source<'_>) -> Result<Layout> {
+    let (layout, axes) = array(source)?;
+    match axes[..] {
+        [rows, dim] => Ok(Layout { rows, dim, ..layout }),
+        _ => {
+            let shape: Vec<String> = axes.iter().map(usize::to_string).collect();
+            let comma = if axes.len() == 1 { "," } else { "" };
+            let problem = format!("an array of shape ({}{comma})", shape.join(", "));
+            let problem = problem + "; vectors have two axes, (rows, dimensions)";
+            Err(source.error(problem, "save one row per record"))
+        }
+    }
+}
+
+/// What the header says of any array: its axes, and a layout without rows and columns.
+pub(super) fn array(source: &Source<'_>) -> Result<(Layout, Vec<usize>)> {
     let start = source.header(0, 10)?;
     let (offset, length) = match start[6] {
         1 => (10, u64::from(u16::from_le_bytes([start[8], start[9]]))),
@@ -34,8 +49,10 @@ pub(super) fn layout(source: &Source<'_>) -> Result<Layout> {
         "<f2" => Element::F16,
         "<f4" => Element::F32,
         "<f8" => Element::F64,
+        "|i1" | "<i1" => Element::I8,
+        "|u1" | "<u1" => Element::U8,
         other => {
-            let problem = format!("numbers of type `{other}`; known are <f2, <f4 and <f8");
+            let problem = format!("numbers of type `{other}`; known are <f2, <f4, <f8, |i1 and |u1");
             return Err(source.error(problem, "numpy.save(path, array.astype('<f4'))"));
         }
     };
@@ -52,13 +69,8 @@ pub(super) fn layout(source: &Source<'_>) -> Result<Layout> {
         .filter(|axis| !axis.is_empty())
         .map(|axis| axis.parse().ok())
         .collect();
-    match axes.as_deref() {
-        Some(&[rows, dim]) => Ok(Layout { offset: offset + length, rows, dim, element, fortran }),
-        _ => Err(source.error(
-            format!("an array of shape ({shape}); vectors have two axes, (rows, dimensions)"),
-            "save one row per record",
-        )),
-    }
+    let Some(axes) = axes else { return Err(broken("no `shape`")) };
+    Ok((Layout { offset: offset + length, rows: 0, dim: 0, element, fortran }, axes))
 }
 
 /// What follows a key of the dictionary.

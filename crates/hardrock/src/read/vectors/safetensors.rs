@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::scale::{self, Scale};
 use super::{Element, Layout, Source};
 use crate::Result;
 
@@ -30,6 +31,7 @@ impl Entry {
             "F32" => Element::F32,
             "F64" => Element::F64,
             "I8" => Element::I8,
+            "U8" => Element::U8,
             "I32" => Element::I32,
             "I64" => Element::I64,
             _ => return None,
@@ -76,14 +78,14 @@ impl Header {
     }
 }
 
-/// The layout of the tensor `name`, or of the only one with two axes.
-pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> {
+/// The layout of the tensor `name`, or of the only one with two axes that is not of the scales; and the scales of 8-bit numbers.
+pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<(Layout, Option<Scale>)> {
     let header = Header::read(source)?;
     let tensors = &header.tensors;
     let names = tensors.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let mut fitting = tensors.iter().filter(|(key, tensor)| match name {
         Some(name) => *key == name,
-        None => tensor.shape.len() == 2,
+        None => tensor.shape.len() == 2 && !scale::NAMES.contains(&key.as_str()),
     });
     let (key, tensor) = match (fitting.next(), fitting.next()) {
         (Some(one), None) => one,
@@ -98,10 +100,10 @@ pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> 
         }
     };
     let element = match tensor.element() {
-        Some(element @ (Element::F16 | Element::Bf16 | Element::F32 | Element::F64)) => element,
+        Some(element) if !matches!(element, Element::I32 | Element::I64) => element,
         _ => {
             let problem =
-                format!("tensor `{key}` has type {}; known are F16, BF16, F32 and F64", tensor.dtype);
+                format!("tensor `{key}` has type {}; known are F16, BF16, F32, F64, I8 and U8", tensor.dtype);
             return Err(source.error(problem, "save it as F32"));
         }
     };
@@ -116,5 +118,19 @@ pub(super) fn layout(source: &Source<'_>, name: Option<&str>) -> Result<Layout> 
         return Err(source.error(problem, AGAIN));
     }
     let [offset, _] = header.bytes(tensor);
-    Ok(Layout { offset, rows, dim, element, fortran: false })
+    let layout = Layout { offset, rows, dim, element, fortran: false };
+    if !matches!(element, Element::I8 | Element::U8) {
+        return Ok((layout, None));
+    }
+    source.check(&layout)?;
+    let beside = scale::NAMES.into_iter().find_map(|name| tensors.get_key_value(name));
+    let Some((name, tensor)) = beside else { return Ok((layout, None)) };
+    let element = tensor.element().filter(|&element| tensor.count(element).is_some());
+    let [offset, end] = header.bytes(tensor);
+    match element {
+        Some(element) if end <= source.length => {
+            Ok((layout, Some(Scale::read(source, name, element, &tensor.shape, offset, &layout)?)))
+        }
+        _ => Err(source.error(format!("the tensor `{name}` does not fill its bytes"), AGAIN)),
+    }
 }

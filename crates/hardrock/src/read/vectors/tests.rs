@@ -61,7 +61,9 @@ fn bytes_of(values: &[f32], element: Element) -> Vec<u8> {
         Element::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
         Element::F32 => x.to_le_bytes().to_vec(),
         Element::F64 => f64::from(x).to_le_bytes().to_vec(),
-        Element::I8 | Element::I32 | Element::I64 => panic!("vectors are no whole numbers"),
+        Element::I8 => vec![(x as i8).cast_unsigned()],
+        Element::U8 => vec![x as u8],
+        Element::I32 | Element::I64 => panic!("vectors are no whole numbers of that size"),
     };
     values.iter().flat_map(each).collect()
 }
@@ -158,6 +160,64 @@ fn an_f16_and_an_f32_file_of_the_same_numbers_read_alike() {
     let full =
         open(&dir, "f.npy", &npy(1, "<f4", false, "(6, 10)", &bytes_of(&values, Element::F32))).unwrap();
     assert_eq!(all(&half), all(&full));
+}
+
+/// Vectors, their ranges, and what sentence-transformers' `quantize_embeddings` makes of them.
+const PLAIN: [f32; 12] = [0.1, -0.5, 0.9, 0.4, 0.25, -0.3, -0.7, 0.0, 0.6, 0.2, 0.5, 0.1];
+const RANGES: [f32; 6] = [-0.75, -0.5, -0.5, 0.5, 0.75, 1.0];
+const INT8: [f32; 12] = [45.0, -128.0, 109.0, 106.0, 25.0, -95.0, -118.0, -26.0, 59.0, 65.0, 76.0, -26.0];
+
+#[test]
+fn codes_of_sentence_transformers_come_back_by_their_ranges() {
+    let dir = folder();
+    let ranges = npy(1, "<f4", false, "(2, 3)", &bytes_of(&RANGES, Element::F32));
+    std::fs::write(dir.path().join("x.ranges.npy"), &ranges).unwrap();
+    // Half a step, the widest of which is 1.5 / 255.
+    let near = |file: &VectorFile| {
+        all(file).iter().zip(PLAIN).all(|(x, want)| (x - want).abs() <= 0.5 * 1.5 / 255.0 + 1e-6)
+    };
+    let signed = npy(1, "|i1", false, "(4, 3)", &bytes_of(&INT8, Element::I8));
+    assert!(near(&open(&dir, "x.npy", &signed).unwrap()));
+    let shifted = INT8.map(|x| x + 128.0);
+    let unsigned = npy(1, "|u1", false, "(4, 3)", &bytes_of(&shifted, Element::U8));
+    assert!(near(&open(&dir, "x.npy", &unsigned).unwrap()));
+    assert_eq!(side_files(&dir.path().join("x.npy")), [dir.path().join("x.ranges.npy")]);
+
+    let data = [bytes_of(&RANGES, Element::F32), bytes_of(&shifted, Element::U8)].concat();
+    let header = r#"{"ranges":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"e":{"dtype":"U8","shape":[4,3],"data_offsets":[24,36]}}"#;
+    assert!(near(&open(&dir, "y.safetensors", &safetensors(header, &data)).unwrap()));
+}
+
+#[test]
+fn codes_without_scales_are_numbers_and_wrong_scales_are_errors() {
+    let dir = folder();
+    let codes = npy(1, "|i1", false, "(4, 3)", &bytes_of(&INT8, Element::I8));
+    assert_eq!(all(&open(&dir, "x.npy", &codes).unwrap()), INT8);
+    let with = |descr: &str, shape: &str, values: &[f32], element| {
+        std::fs::write(
+            dir.path().join("x.scales.npy"),
+            npy(1, descr, false, shape, &bytes_of(values, element)),
+        )
+        .unwrap();
+        open(&dir, "x.npy", &codes)
+    };
+    let file = with("<f4", "(4,)", &[0.5, 1.0, 0.0, 2.0], Element::F32).unwrap();
+    assert_eq!(all(&file)[..6], [22.5, -64.0, 54.5, 106.0, 25.0, -95.0]);
+    assert_eq!(file.check().unwrap().zeros, 1);
+    assert_eq!(all(&with("<f2", "(4, 1)", &[0.5; 4], Element::F16).unwrap())[0], 22.5);
+    for (descr, shape, values, element, want) in [
+        ("<f4", "(3,)", &[1.0; 3][..], Element::F32, "scales of shape [3] for 4 vectors of 3 dimensions"),
+        ("<f4", "(4,)", &[1.0, f32::NAN, 1.0, 1.0][..], Element::F32, "number 2 of the scales is NaN"),
+        ("|i1", "(4,)", &[1.0; 4][..], Element::I8, "the scales are whole numbers"),
+        ("<f4", "(4,)", &[1.0; 2][..], Element::F32, "truncated"),
+    ] {
+        let got = problem(with(descr, shape, values, element));
+        assert!(got.contains("x.scales.npy") && got.contains(want), "{got}");
+    }
+    let data = [bytes_of(&[1.0; 3], Element::F32), bytes_of(&INT8, Element::I8)].concat();
+    let header = r#"{"scales":{"dtype":"F32","shape":[4],"data_offsets":[0,12]},"e":{"dtype":"I8","shape":[4,3],"data_offsets":[12,24]}}"#;
+    let got = problem(open(&dir, "y.safetensors", &safetensors(header, &data)));
+    assert!(got.contains("`scales` does not fill its bytes"), "{got}");
 }
 
 #[test]
