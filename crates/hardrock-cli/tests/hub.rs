@@ -45,16 +45,29 @@ fn serve(mut stream: TcpStream, asked: &AtomicUsize) {
             Some(name) => (200, std::fs::read(model().join(name)).unwrap()),
             None if path == "/api/models/acme/tiny/revision/main" => {
                 let names = [
-                    "README.md", "1_Pooling/config.json", "config.json", "config_sentence_transformers.json", "model.safetensors",
-                    "modules.json", "pytorch_model.bin", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json",
+                    "README.md",
+                    "1_Pooling/config.json",
+                    "config.json",
+                    "config_sentence_transformers.json",
+                    "model.safetensors",
+                    "modules.json",
+                    "pytorch_model.bin",
+                    "sentence_bert_config.json",
+                    "tokenizer.json",
+                    "tokenizer_config.json",
                 ];
                 let names: Vec<_> = names.map(|name| serde_json::json!({"rfilename": name})).into();
                 (200, serde_json::json!({"sha": COMMIT, "siblings": names}).to_string().into_bytes())
             }
             None => (404, Vec::new()),
         };
-        let tag = format!("{:x}{:08x}", body.len(), body.iter().fold(0u32, |h, &b| h.rotate_left(5) ^ u32::from(b)));
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\netag: \"{tag}\"\r\n\r\n", body.len());
+        let tag = format!(
+            "{:x}{:08x}",
+            body.len(),
+            body.iter().fold(0u32, |h, &b| h.rotate_left(5) ^ u32::from(b))
+        );
+        let head =
+            format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\netag: \"{tag}\"\r\n\r\n", body.len());
         let body = if method == "HEAD" { Vec::new() } else { body };
         if stream.write_all(&[head.as_bytes(), &body].concat()).is_err() {
             return;
@@ -87,12 +100,22 @@ fn a_model_of_the_hub_gives_the_vectors_of_its_folder_and_is_there_without_a_net
     });
     let folder = tempfile::tempdir().unwrap();
     let work = folder.path().join("work");
-    let texts = support::file(folder.path(), "corpus.jsonl", "{\"_id\": \"a\", \"text\": \"hello world\"}\n{\"_id\": \"b\", \"text\": \"a fox\"}\n");
+    let texts = support::file(
+        folder.path(),
+        "corpus.jsonl",
+        "{\"_id\": \"a\", \"text\": \"hello world\"}\n{\"_id\": \"b\", \"text\": \"a fox\"}\n",
+    );
     let embed = |model: &str, name: &str, variables: &[(&str, &str)]| {
         let out = folder.path().join(name);
         let mut command = hardrock(["-v", "embed", "--model", model]);
         command.arg(&texts).arg("-o").arg(&out).arg("--work").arg(&work).current_dir(folder.path());
-        for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "TRANSFORMERS_OFFLINE"] {
+        for name in [
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "TRANSFORMERS_OFFLINE",
+        ] {
             command.env_remove(name);
         }
         command.env("HF_HOME", folder.path().join("home")).env("HF_ENDPOINT", &endpoint);
@@ -117,7 +140,10 @@ fn a_model_of_the_hub_gives_the_vectors_of_its_folder_and_is_there_without_a_net
     assert_eq!((code, asked.load(Ordering::Relaxed)), (Some(0), before), "{stderr}");
     let (code, stderr, local) = embed(&model().display().to_string(), "local.npy", &[]);
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stderr.contains("0 texts encoded, the others known"), "the same files, the same vectors: {stderr}");
+    assert!(
+        stderr.contains("0 texts encoded, the others known"),
+        "the same files, the same vectors: {stderr}"
+    );
     assert!(fetched.is_some() && fetched == cached && fetched == local);
     assert!(!holds(folder.path(), TOKEN), "no file holds the token");
 
@@ -125,5 +151,8 @@ fn a_model_of_the_hub_gives_the_vectors_of_its_folder_and_is_there_without_a_net
     std::fs::create_dir_all(folder.path().join("acme/tiny")).unwrap();
     let (code, stderr, _) = embed("acme/tiny", "y.npy", &[]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("neither modules.json nor config.json") || stderr.contains("no weights"), "{stderr}");
+    assert!(
+        stderr.contains("neither modules.json nor config.json") || stderr.contains("no weights"),
+        "{stderr}"
+    );
 }
