@@ -33,8 +33,8 @@ pub(crate) struct EmbedArgs {
     /// The vectors to write: .npy or .safetensors (ids beside them in NAME.ids.txt), or .parquet
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), or the address of a server: `BASE/v1#NAME`
-    /// (OpenAI's shape) or BASE (Text Embeddings Inference)
+    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), a model of the Hugging Face hub (ORG/NAME or
+    /// ORG/NAME@REVISION), or the address of a server: `BASE/v1#NAME` (OpenAI's shape) or BASE (Text Embeddings Inference)
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// What the texts are: query or passage; picks the model's prompt, and the part of a BEIR folder
@@ -110,8 +110,11 @@ pub(crate) fn run(args: EmbedArgs, globals: &Globals) -> Result<u8> {
     let bar = Bar::new(globals.quiet || globals.json);
     let cancel = super::cancel_flag()?;
     super::with_threads(globals, || {
-        let model = models::open(&args.model, &model_options)?;
-        let done = embed::embed_file(&args.input, &args.output, &*model, &options, &bar, &cancel);
+        let model = models::open_watched(&args.model, &model_options, &bar, &cancel);
+        let encode = |model: Box<dyn models::Embedder>| {
+            embed::embed_file(&args.input, &args.output, &*model, &options, &bar, &cancel)
+        };
+        let done = model.and_then(encode);
         bar.finish();
         let done = done?;
         if globals.json {

@@ -42,8 +42,8 @@ impl RemoteArgs {
 /// Which model, and how it reads texts.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), or the address of a server: `BASE/v1#NAME`
-    /// (OpenAI's shape) or BASE (Text Embeddings Inference)
+    /// Encoder: a model folder (sentence-transformers, transformers or Model2Vec layout), a model of the Hugging Face hub (ORG/NAME or
+    /// ORG/NAME@REVISION), or the address of a server: `BASE/v1#NAME` (OpenAI's shape) or BASE (Text Embeddings Inference)
     #[arg(long, value_name = "MODEL", help_heading = "Model")]
     model: Option<String>,
     /// Stands before each query [default: what the model's files say]

@@ -21,9 +21,11 @@ use crate::store::{Key, Store};
 pub(super) type Models = Vec<Option<Box<dyn Embedder>>>;
 
 /// Opens the models, so that a wrong name ends the run before anything is read.
-pub(super) fn open_models(plan: &Plan) -> Result<Models> {
+pub(super) fn open_models(plan: &Plan, progress: &dyn Progress, cancel: &AtomicBool) -> Result<Models> {
     let open = |pool: &PoolSpec| match pool.source.compares() {
-        SourceSpec::Dense(dense) => Ok(Some(models::open(&dense.model, &options(dense))?)),
+        SourceSpec::Dense(dense) => {
+            models::open_watched(&dense.model, &options(dense), progress, cancel).map(Some)
+        }
         _ => Ok(None),
     };
     plan.spec.pool.iter().map(open).collect()

@@ -104,7 +104,7 @@ pub(super) fn with_job<T>(
     work: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
     let clock = Clock::new();
-    let models = dense::open_models(plan)?;
+    let models = dense::open_models(plan, progress, cancel)?;
     let store = Store::open(&work_folder(plan, options))?;
     let inputs = hash_inputs(plan, &models, progress, cancel)?;
     clock.lap("hash inputs");

@@ -2,6 +2,7 @@
 
 mod embedder;
 mod folder;
+mod hub;
 mod modules;
 mod open;
 mod remote;
@@ -10,11 +11,13 @@ mod tokenizer;
 mod transformer_model;
 mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use crate::mine::{Progress, Silent};
 use crate::{Error, Result};
 pub use hardrock_engine::encoders::Precision;
+use hub::{HubId, Snapshot};
 pub use remote::RemoteOptions;
 
 /// What stands before a text, by the role that it has.
@@ -111,24 +114,60 @@ pub trait Embedder: Send + Sync {
     fn encode(&self, texts: &[&str], out: &mut [f32], cancel: &AtomicBool) -> Result<()>;
 }
 
-/// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec, or
-/// the address of a server (`http://…`, `https://…`).
+/// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec, a model
+/// of the hub (`ORGANISATION/NAME`, `ORGANISATION/NAME@REVISION`; a folder of that name wins), or the address of a
+/// server (`http://…`, `https://…`).
 ///
 /// # Errors
 /// [`Error::Usage`] for a name that leads nowhere or options that the model cannot follow; [`Error::Input`] for a
 /// folder that cannot be read or is not supported, with what would work; [`Error::Server`].
 pub fn open(spec: &str, options: &ModelOptions) -> Result<Box<dyn Embedder>> {
+    open_watched(spec, options, &Silent, &AtomicBool::new(false))
+}
+
+/// The same, with `progress` of what is fetched from a hub, and a stop.
+///
+/// # Errors
+/// As [`open`]; [`Error::Interrupted`] soon after `cancel` is set.
+pub fn open_watched(
+    spec: &str,
+    options: &ModelOptions,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Box<dyn Embedder>> {
     if remote::is_address(spec) {
         return remote::open(spec, options);
     }
+    let Located { folder, revision } = locate(spec, progress, cancel)?;
+    open::folder(spec, &folder, revision, options)
+}
+
+/// Where the files of a model are.
+struct Located {
+    folder: PathBuf,
+    /// The commit, where they came from a hub.
+    revision: Option<String>,
+}
+
+/// The folder that `spec` names, or that of a model of the hub, which is fetched where it is not in the cache.
+///
+/// # Errors
+/// [`Error::Usage`], [`Error::Server`], [`Error::Io`], [`Error::Interrupted`].
+fn locate(spec: &str, progress: &dyn Progress, cancel: &AtomicBool) -> Result<Located> {
     let path = Path::new(spec);
     if path.is_dir() {
-        return open::folder(spec, path, options);
+        return Ok(Located { folder: path.to_owned(), revision: None });
     }
-    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, or the address of a server";
-    Err(if path.exists() {
-        Error::usage(format!("the model `{spec}` is a file"), layouts)
-    } else {
-        Error::usage(format!("there is no model `{spec}`"), layouts)
-    })
+    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, a model of the hub \
+                   (ORGANISATION/NAME), or the address of a server";
+    if path.exists() {
+        return Err(Error::usage(format!("the model `{spec}` is a file"), layouts));
+    }
+    match HubId::parse(spec) {
+        Some(id) => {
+            let Snapshot { folder, commit } = hub::snapshot(&id, progress, cancel)?;
+            Ok(Located { folder, revision: Some(commit) })
+        }
+        None => Err(Error::usage(format!("there is no model `{spec}`"), layouts)),
+    }
 }

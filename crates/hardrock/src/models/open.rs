@@ -39,11 +39,16 @@ struct Resolved {
     precision: &'static str,
 }
 
-/// Opens the model in the folder `root`; `id` is what it was called.
+/// Opens the model in the folder `root`; `id` is what it was called, `revision` the commit where it came from a hub.
 ///
 /// # Errors
 /// See [`super::open`].
-pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Box<dyn Embedder>> {
+pub(super) fn folder(
+    id: &str,
+    root: &Path,
+    revision: Option<String>,
+    options: &ModelOptions,
+) -> Result<Box<dyn Embedder>> {
     let folder = Folder::new(root);
     let around = Around::read(&folder)?;
     let prompts = around.prompts(&options.prompts);
@@ -89,7 +94,7 @@ pub(super) fn folder(id: &str, root: &Path, options: &ModelOptions) -> Result<Bo
     let resolved = Resolved { max_length: body.max_length, truncate_dim: options.truncate_dim, precision };
     let card = Card {
         id: id.to_owned(),
-        revision: None,
+        revision,
         architecture: body.architecture,
         dim: encoder.dim(),
         max_length: body.max_length,

@@ -161,7 +161,10 @@ impl Client {
 }
 
 /// Sleeps, but not through a stop.
-fn pause(time: Duration, stop: &AtomicBool) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub(in crate::models) fn pause(time: Duration, stop: &AtomicBool) -> Result<()> {
     const LOOK: Duration = Duration::from_millis(100);
     let end = Instant::now() + time;
     loop {

@@ -16,6 +16,7 @@ use super::{Card, Embedder, ModelOptions, Prompts};
 use crate::store::Key;
 use crate::{Error, Result};
 use client::Client;
+pub(super) use client::pause;
 
 /// How requests are made; nothing here changes a vector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
