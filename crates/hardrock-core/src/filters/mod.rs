@@ -8,16 +8,18 @@
 //! 3. likeness to a positive: `near`, `kin`, from certain to less certain.
 //! 4. side knowledge: `family`, `group`, `time`, `taxonomy`.
 //! 5. scores: `score`, `margin`, then `agree`, all of them free.
-//! 6. `command`, the dearest, which so sees only what every other filter let live.
+//! 6. outside opinions, from cheap to dear: `guide`, `rerank`, `command`, each of which so sees only what those before it let live.
 
 mod agree;
 mod command;
 mod family;
 mod group;
+mod guide;
 mod kin;
 mod known;
 mod margin;
 mod near;
+mod rerank;
 mod score;
 mod taxonomy;
 mod text;
@@ -33,10 +35,12 @@ pub use agree::Agree;
 pub use command::Command;
 pub use family::Family;
 pub use group::Group;
+pub use guide::Guide;
 pub use kin::Kin;
 pub use known::Known;
 pub use margin::{Against, Margin};
 pub use near::Near;
+pub use rerank::Rerank;
 pub use score::Score;
 pub use taxonomy::Taxonomy;
 pub use text::Text;
@@ -92,6 +96,8 @@ components! {
     score => Score [MaxScore, MinScore],
     margin => Margin [AbsoluteMargin, RelativeMargin],
     agree => Agree [Agree],
+    guide => Guide [Guide],
+    rerank => Rerank [Rerank],
     command => Command [Command],
 }
 
@@ -103,7 +109,7 @@ impl FilterSpec {
 }
 
 /// What a candidate must not resemble: the row's positives, then those of anchors with the same text.
-fn positives<'a>(row: &Row<'a>, facts: &Facts<'a>) -> Cow<'a, [ItemId]> {
+pub(crate) fn positives<'a>(row: &Row<'a>, facts: &Facts<'a>) -> Cow<'a, [ItemId]> {
     let own = row.positives();
     let mut all = Cow::Borrowed(own);
     for item in facts.known.of(row.anchor()).iter().filter(|i| !own.contains(i)) {
@@ -121,7 +127,7 @@ fn needed<'a, T>(column: Option<&'a Vec<T>>, stage: &'static str, what: &'static
 }
 
 /// A parameter of text that the user must give.
-fn given(text: &str, stage: &'static str, field: &'static str, must: &'static str) -> Result<()> {
+pub(crate) fn given(text: &str, stage: &'static str, field: &'static str, must: &'static str) -> Result<()> {
     if text.trim().is_empty() {
         return Err(Error::Parameter { stage, field, must, got: format!("{text:?}") });
     }
@@ -175,8 +181,14 @@ mod tests {
     use super::*;
 
     /// Filters that name something only the user knows: their defaults are refused for exactly this field.
-    const REQUIRED: &[(&str, &str)] =
-        &[("group", "column"), ("time", "column"), ("taxonomy", "file"), ("command", "program")];
+    const REQUIRED: &[(&str, &str)] = &[
+        ("group", "column"),
+        ("time", "column"),
+        ("taxonomy", "file"),
+        ("guide", "model"),
+        ("rerank", "model"),
+        ("command", "program"),
+    ];
 
     #[test]
     fn the_order_is_the_order_of_the_reasons() {

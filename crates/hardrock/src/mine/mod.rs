@@ -12,6 +12,7 @@ mod facts;
 pub mod flags;
 pub mod judge;
 mod likeness;
+pub mod opinions;
 pub mod plan;
 mod prepare;
 mod progress;

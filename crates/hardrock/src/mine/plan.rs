@@ -4,6 +4,7 @@ use hardrock_core::filters::{Group, Taxonomy, Time};
 use hardrock_core::{Filter, FilterSpec, Selector, SelectorSpec};
 
 use super::judge::{RRF, ScoreBy};
+use super::opinions::NAMES;
 use super::spec::{KinBy, MineSpec, PoolSpec, SourceSpec};
 use crate::rows::RowFormat;
 use crate::{Error, Result};
@@ -99,6 +100,12 @@ impl Plan {
         self.spec.pool.iter().map(|p| p.name.clone()).collect()
     }
 
+    /// Names of the columns of evidence: the pools, then the filters that ask models.
+    pub fn columns(&self) -> Vec<String> {
+        let asked = NAMES.into_iter().filter(|name| self.has(name)).map(str::to_owned);
+        self.names().into_iter().chain(asked).collect()
+    }
+
     /// True where some filter of this name is in the chain.
     pub fn has(&self, filter: &str) -> bool {
         self.spec.filters.chain.iter().any(|f| f.name() == filter)
@@ -148,7 +155,7 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
     }
     let reads_texts = |f: &&FilterSpec| match f.name() {
         "kin" => spec.judge.kin_by == KinBy::TfIdf,
-        name => matches!(name, "text" | "near" | "family" | "command"),
+        name => matches!(name, "text" | "near" | "family" | "guide" | "rerank" | "command"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
     let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
@@ -196,6 +203,12 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
         }
     }
     for (i, pool) in pools.iter().enumerate() {
+        if NAMES.contains(&pool.name.as_str()) {
+            return Err(Error::usage(
+                format!("pool name `{}` is the name of a filter with a column of its own", pool.name),
+                "name the pool differently",
+            ));
+        }
         if !is_name(&pool.name) || pool.name == RRF {
             return Err(Error::usage(
                 format!("pool name `{}` cannot be a column name", pool.name),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hardrock_core::{AnchorId, Facts, Likeness, Outside, Overlap, Taxonomy};
+use hardrock_core::{AnchorId, Facts, FilterSpec, Likeness, Opinion, Outside, Overlap, Taxonomy};
 use hardrock_engine::index::TfIdf;
 
 use super::budget::Budget;
@@ -15,6 +15,7 @@ use super::dense::{self, Encode, Models, Pair};
 use super::facts::{catalogues, known_positives};
 use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
+use super::opinions::{self, About, Failure, Judges};
 use super::plan::Plan;
 use super::run::RunOptions;
 use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec};
@@ -97,8 +98,13 @@ pub(super) fn with_job<T>(
 ) -> Result<T> {
     let clock = Clock::new();
     let models = dense::open_models(plan)?;
+    let judges = Judges::open(plan)?;
     let store = Store::open(&work_folder(plan, options))?;
-    let inputs = hash_inputs(plan, &models, progress, cancel)?;
+    let mut inputs = hash_inputs(plan, &models, progress, cancel)?;
+    let asked = judges.fingerprints();
+    for (filter, model, fingerprint) in &asked {
+        inputs.insert(format!("{filter}: {model}"), fingerprint.clone());
+    }
     clock.lap("hash inputs");
 
     let group = plan.group().map(|g| ColumnSpec { name: g.column.clone(), kind: ColumnKind::Label });
@@ -219,13 +225,20 @@ pub(super) fn with_job<T>(
         Some(command) => Some(Program::new(command, &dataset, &work_folder(plan, options))?),
         None => None,
     };
+    let failure = Failure::default();
+    let about = About { dataset: &dataset, store: &store, failure: &failure, cancel };
+    let (guide, cross_encoder) = about.open(&judges)?;
     clock.lap("facts");
 
-    let (pools, judged_stage) = stages(plan, &store, &read_key, &inputs)?;
+    let (pools, judged_stage) = stages(plan, &store, &read_key, &inputs, &asked)?;
+    let before = |filter: &&FilterSpec| !opinions::NAMES.contains(&filter.name());
+    let first = plan.spec.filters.chain.iter().take_while(before).count();
     let judge = Judge {
         sources: sources.iter().map(|(name, source)| (name.clone(), &**source)).collect(),
         score_by: plan.score_by,
         filters: plan.filters()?,
+        consulted: first..first + asked.len(),
+        failure: &failure,
         selector: plan.selector()?,
         facts: Facts {
             items: &items,
@@ -234,6 +247,8 @@ pub(super) fn with_job<T>(
             likeness: likeness.as_deref(),
             overlap: overlap.as_ref().map(|o| o as &dyn Overlap),
             taxonomy: taxonomy.as_ref(),
+            guide: guide.as_ref().map(|g| g as &dyn Opinion),
+            cross_encoder: cross_encoder.as_ref().map(|c| c as &dyn Opinion),
             outside: program.as_ref().map(|p| p as &dyn Outside),
         },
         judgements: &dataset.judgements,
@@ -409,6 +424,7 @@ fn stages(
     store: &Store,
     read_key: &Key,
     inputs: &BTreeMap<String, String>,
+    asked: &[(&str, String, String)],
 ) -> Result<(Vec<Stage>, Stage)> {
     let spec = &plan.spec;
     let mut judge_key = Key::new("judge")
@@ -419,6 +435,7 @@ fn stages(
         .with("seed", spec.seed.to_le_bytes())
         .with("anchors", [u8::from(plan.all_anchors)]);
     judge_key = judge_key.with_json("files", &hashes_of(inputs, &judged_files(plan)))?;
+    judge_key = judge_key.with_json("opinions", &asked)?;
     let mut pools = Vec::new();
     for pool in &spec.pool {
         let files = pool_files(&pool.source);

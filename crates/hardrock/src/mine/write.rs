@@ -104,11 +104,11 @@ pub(super) fn write(
         true => Some(Candidates::create(&candidates_path, job)?),
         false => None,
     };
-    let names = job.plan.names();
+    let (names, columns) = (job.plan.names(), job.plan.columns());
     let mut counts = Counts { documents: job.dataset.items.len() as u64, ..Counts::default() };
     for chunk in 0..chunks(job) {
         check(cancel)?;
-        for judged in judged_chunk(job, chunk, &names, cancel)? {
+        for judged in judged_chunk(job, chunk, &columns, cancel)? {
             write_block(job, &judged, &mut *training, &mut counts)?;
             if let Some(candidates) = &mut candidates {
                 candidates.writer.write_block(
@@ -172,7 +172,7 @@ impl Candidates {
     fn create(path: &Path, job: &Job<'_>) -> Result<Self> {
         let file = AtomicFile::create(path, true)?;
         let score_by = job.plan.spec.judge.score_by.as_deref().unwrap_or_default();
-        Ok(Self { writer: CandidatesWriter::create(file, path, &job.plan.names(), score_by)? })
+        Ok(Self { writer: CandidatesWriter::create(file, path, &job.plan.columns(), score_by)? })
     }
 
     fn finish(self) -> Result<PathBuf> {

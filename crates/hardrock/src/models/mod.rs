@@ -5,6 +5,7 @@ mod folder;
 mod modules;
 mod open;
 mod remote;
+mod reranker;
 mod static_model;
 mod tokenizer;
 mod transformer_model;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::{Error, Result};
 pub use remote::RemoteOptions;
+pub use reranker::{Reranker, open_reranker};
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,10 +123,16 @@ pub fn open(spec: &str, options: &ModelOptions) -> Result<Box<dyn Embedder>> {
     if path.is_dir() {
         return open::folder(spec, path, options);
     }
-    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, or the address of a server";
-    Err(if path.exists() {
-        Error::usage(format!("the model `{spec}` is a file"), layouts)
-    } else {
-        Error::usage(format!("there is no model `{spec}`"), layouts)
-    })
+    Err(not_there(
+        spec,
+        "give a folder in the layout of sentence-transformers, transformers or Model2Vec, or the address of a server",
+    ))
+}
+
+/// What to say of a model that is no folder.
+fn not_there(spec: &str, layouts: &str) -> Error {
+    match Path::new(spec).exists() {
+        true => Error::usage(format!("the model `{spec}` is a file"), layouts),
+        false => Error::usage(format!("there is no model `{spec}`"), layouts),
+    }
 }

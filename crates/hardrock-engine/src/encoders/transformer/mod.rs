@@ -10,6 +10,7 @@
 
 mod attention;
 pub mod bert;
+mod classifier;
 pub mod distilbert;
 mod embeddings;
 mod layer;
@@ -28,6 +29,7 @@ use rayon::prelude::*;
 use super::{Encoder, Error, Result};
 use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, TOKENS};
+pub use classifier::Classifier;
 use embeddings::{Embeddings, Text};
 use layer::{Chunk, Layer, Norm, Space};
 use packed::{Shape, padded};
@@ -157,7 +159,8 @@ impl Transformer {
         Self { isa, ..self }
     }
 
-    /// Scores pairs, given as one text each with the place where the second part begins.
+    /// Writes the vector of each pair into `out` `[pairs][dim]`. A pair is one text with the place where its second part
+    /// begins, or its length for a model that does not tell the parts apart.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
