@@ -106,6 +106,23 @@ fn the_function_after_the_logit_is_the_one_that_the_folder_names() {
 }
 
 #[test]
+fn a_model_is_told_the_parts_of_a_pair_where_its_tokenizer_does() {
+    let pairs = golden("cross-bert").pairs;
+    let own = score(&*open("cross-bert", &ModelOptions::default()).unwrap(), &pairs);
+    let with = |from: &str, to: &str| score(&*changed("tokenizer_config.json", from, to).1.unwrap(), &pairs);
+    let untold = with("\"token_type_ids\",", "");
+    assert!(own.iter().zip(&untold).all(|(a, b)| (a - b).abs() > 1e-3), "{own:?} {untold:?}");
+    assert_eq!(with("\"model_input_names\"", "\"other\""), untold, "a class that gives no types");
+    let bert = [("\"model_input_names\"", "\"other\""), ("\"TokenizersBackend\"", "\"BertTokenizer\"")];
+    let (work, _) = changed("tokenizer_config.json", bert[0].0, bert[0].1);
+    let path = work.path().join("tokenizer_config.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace(bert[1].0, bert[1].1);
+    std::fs::write(&path, text).unwrap();
+    let model = models::open_reranker(work.path().to_str().unwrap(), &ModelOptions::default()).unwrap();
+    assert_eq!(score(&*model, &pairs), own, "BERT's class does");
+}
+
+#[test]
 fn a_shorter_length_cuts_the_longer_text_first() {
     let own = open("cross-bert", &ModelOptions::default()).unwrap();
     let cut = open("cross-bert", &ModelOptions { max_length: Some(16), ..ModelOptions::default() }).unwrap();

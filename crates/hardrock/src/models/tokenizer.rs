@@ -22,8 +22,9 @@ pub(super) struct TokenizerConfig {
     model_max_length: Option<f64>,
     /// `left` or `right`.
     truncation_side: Option<String>,
-    /// What the model is given, where that is not what its tokenizer usually gives.
+    /// What the model is given, where that is not what its tokenizer's class usually gives.
     model_input_names: Option<Vec<String>>,
+    tokenizer_class: Option<String>,
 }
 
 impl TokenizerConfig {
@@ -111,8 +112,11 @@ impl Tokenizer {
     /// For pairs of texts.
     pub(super) fn for_pairs(mut self, config: &TokenizerConfig) -> Self {
         self.paired = true;
-        let names = config.model_input_names.as_ref();
-        self.types = names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids"));
+        // The class that transformers has for tokenizers without a class of their own gives no types unless it is told to.
+        self.types = match &config.model_input_names {
+            Some(names) => names.iter().any(|name| name == "token_type_ids"),
+            None => config.tokenizer_class.as_deref() != Some("TokenizersBackend"),
+        };
         self
     }
 
