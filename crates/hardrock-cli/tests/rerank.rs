@@ -110,6 +110,11 @@ fn check(out: &Path, filter: &str, margin: f32, score: impl Fn(&str, &str) -> f3
     dropped
 }
 
+/// A message without the breaks and rules that a terminal's width puts into it.
+fn flat(stderr: &str) -> String {
+    stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_cross_encoder_judges_what_lives_and_another_margin_asks_it_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -229,7 +234,7 @@ fn a_model_that_cannot_judge_ends_the_run_before_it_begins() {
         let (code, _, stderr) = run(["mine", &data, "-o", &out.display().to_string(), "--filter", &filter]);
         assert_eq!(code, Some(2), "{stderr}");
         assert!(!folder.path().join(".hardrock").exists(), "nothing was begun");
-        stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ")
+        flat(&stderr)
     };
     assert!(says(format!("rerank:{}", model("bert"))).contains("guide:FOLDER"));
     assert!(says(format!("guide:{}", model("cross-bert"))).contains("rerank:FOLDER"));
@@ -319,7 +324,7 @@ fn a_server_scores_each_pair_once_through_faults_and_a_broken_run() {
     ill.store(12, Ordering::Relaxed);
     let (code, stderr, out) = mine("a.jsonl", "");
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("status 400") && stderr.contains("the judge is ill"), "{stderr}");
+    assert!(flat(&stderr).contains("status 400") && flat(&stderr).contains("the judge is ill"), "{stderr}");
     assert!(!out.exists());
 
     ill.store(usize::MAX, Ordering::Relaxed);
