@@ -1,6 +1,6 @@
 """Oracle false negatives against hardness: the quality tables of docs/benchmarks.md.
 
-usage: quality.py HARDROCK_BINARY DATA_FOLDER [--sets debian-packages,wordnet,cwe] [--presets "A;B"] [--curve]
+usage: quality.py HARDROCK_BINARY DATA_FOLDER [--sets debian-packages,wordnet,cwe] [--presets "A;B"] [--curve] [--filters "A;B"]
 
 Runs `hardrock mine` with each preset and each threshold, and scores the candidates files against the oracle judgements, which no
 source or filter reads. Needs pyarrow and numpy.
@@ -159,6 +159,7 @@ def main():
     args.add_argument("--curve", action="store_true")
     args.add_argument("--presets", default=";".join(name for name, _ in PRESETS), help="names parted by semicolons")
     args.add_argument("--extra", default="", help="options for every run, e.g. '--bm25-b 0.4'")
+    args.add_argument("--filters", default="", help="filter lists parted by semicolons, a row each, e.g. 'known;known,kin:0.4'")
     args = args.parse_args()
     binary = os.path.abspath(args.binary)
     extra = args.extra.split()
@@ -171,9 +172,14 @@ def main():
                 if preset not in args.presets.split(";"):
                     continue
                 print(line(preset, score(*mine(binary, folder, extra + options, work), truth)), flush=True)
-            if not args.curve:
+            lists = [f for f in args.filters.split(";") if f]
+            if not args.curve and not lists:
                 continue
             print(f"\n{HEAD.format('five hardest, filter')}")
+            for filters in lists:
+                print(line(filters, score(*mine(binary, folder, extra + ["--filter", filters], work), truth)), flush=True)
+            if not args.curve:
+                continue
             base = "known,text"
             curves = [("no filter", ["--filter", base])]
             curves += [(f"kin:{t}", ["--filter", f"{base},kin:{t}"]) for t in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)]

@@ -22,6 +22,10 @@ pub struct Facts<'a> {
     pub overlap: Option<&'a dyn Overlap>,
     /// Is-a relations between documents (`taxonomy`).
     pub taxonomy: Option<&'a Taxonomy>,
+    /// A second encoder's opinion (`guide`).
+    pub guide: Option<&'a dyn Opinion>,
+    /// A cross-encoder's opinion (`rerank`).
+    pub cross_encoder: Option<&'a dyn Opinion>,
     /// An outside program's opinion (`command`).
     pub outside: Option<&'a dyn Outside>,
 }
@@ -80,6 +84,12 @@ pub trait Likeness: Sync {
 pub trait Overlap: Sync {
     /// Writes the exact Jaccard similarity in `[0, 1]` of the shingle sets of `item` and each of `others` into `out` `[others]`.
     fn jaccard(&self, item: ItemId, others: &[ItemId], out: &mut [f32]) -> Result<()>;
+}
+
+/// A model's opinion of how well documents answer anchors.
+pub trait Opinion: Sync {
+    /// Writes the score of each pair into `out` `[pairs]`, higher = better; one anchor's pairs stand together.
+    fn score(&self, pairs: &[(AnchorId, ItemId)], out: &mut [f32]) -> Result<()>;
 }
 
 /// One question to an outside program: an anchor, its positives and its live candidates with their judging scores.

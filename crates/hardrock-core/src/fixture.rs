@@ -1,8 +1,8 @@
 //! A small world for the tests of filters and selectors: one row, and facts that are easy to compute by hand.
 
 use crate::{
-    AnchorId, Block, BlockBuilder, Catalogue, Facts, Filter, ItemId, Known, Likeness, NewRow, Outside,
-    Overlap, Question, Result, Taxonomy, Verdict, Verdicts,
+    AnchorId, Block, BlockBuilder, Catalogue, Facts, Filter, ItemId, Known, Likeness, NewRow, Opinion,
+    Outside, Overlap, Question, Result, Taxonomy, Verdict, Verdicts,
 };
 
 /// Facts for one test.
@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) related: bool,
     /// Whether an outside program runs: see [`Odd`].
     pub(crate) program: bool,
+    /// Whether models are open: see [`Hundredths`].
+    pub(crate) model: bool,
 }
 
 impl World {
@@ -29,6 +31,8 @@ impl World {
             likeness: self.related.then_some(&Distance),
             overlap: self.related.then_some(&Distance),
             taxonomy: self.taxonomy.as_ref(),
+            guide: self.model.then_some(&Hundredths(-1.0)),
+            cross_encoder: self.model.then_some(&Hundredths(1.0)),
             outside: self.program.then_some(&Odd),
         }
     }
@@ -58,6 +62,16 @@ impl Likeness for Distance {
 impl Overlap for Distance {
     fn jaccard(&self, item: ItemId, others: &[ItemId], out: &mut [f32]) -> Result<()> {
         Self::fill(item, others, out);
+        Ok(())
+    }
+}
+
+/// Scores an item by so many hundredths of its number.
+struct Hundredths(f32);
+
+impl Opinion for Hundredths {
+    fn score(&self, pairs: &[(AnchorId, ItemId)], out: &mut [f32]) -> Result<()> {
+        out.iter_mut().zip(pairs).for_each(|(out, (_, item))| *out = self.0 * item.0 as f32 / 100.0);
         Ok(())
     }
 }

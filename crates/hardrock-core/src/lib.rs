@@ -11,6 +11,7 @@ pub mod filters;
 mod fixture;
 mod ids;
 pub mod metrics;
+mod opinion;
 pub mod p_fn;
 pub mod promise;
 mod rng;
@@ -21,8 +22,9 @@ pub use block::{
     Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict, Verdicts,
 };
 pub use error::{Error, Result};
-pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Outside, Overlap, Question, Taxonomy};
+pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Opinion, Outside, Overlap, Question, Taxonomy};
 pub use filters::{Filter, FilterSpec};
 pub use ids::{AnchorId, ItemId};
+pub use opinion::Asking;
 pub use rng::Rng;
 pub use selectors::{Selector, SelectorSpec};

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use hardrock_core::filters::{
-    Against, Agree, Command, Family, Group, Kin, Known as KnownFilter, Margin, Near,
+    Against, Agree, Command, Family, Group, Guide, Kin, Known as KnownFilter, Margin, Near, Rerank,
 };
 use hardrock_core::filters::{Score, Taxonomy as TaxonomyFilter, Text, Time, TimeRule, Window};
 use hardrock_core::selectors::{Bands, Mix, Random, Share, Simans, Top, Weighted};
 use hardrock_core::{
     ABSENT, AnchorId, Block, BlockBuilder, Catalogue, Facts, FilterSpec, ItemId, Known, Likeness, NO_RANK,
-    NewRow, Outside, Overlap, Proposal, Question, Reason, Result, SelectorSpec, Taxonomy, Verdict, Verdicts,
+    NewRow, Opinion, Outside, Overlap, Proposal, Question, Reason, Result, SelectorSpec, Taxonomy, Verdict,
+    Verdicts,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -74,6 +75,15 @@ impl Outside for Pairs {
             (hash == 0).then_some(f32::NAN).or((hash == 1).then_some(0.125))
         };
         Ok(questions.iter().map(|q| q.candidates.iter().map(|i| answer(q, i)).collect()).collect())
+    }
+}
+
+impl Opinion for Pairs {
+    fn score(&self, pairs: &[(AnchorId, ItemId)], out: &mut [f32]) -> Result<()> {
+        for (out, (anchor, item)) in out.iter_mut().zip(pairs) {
+            *out = ((anchor.0 * 11 + item.0 * 17 + self.0) % 21) as f32 / 10.0 - 1.0;
+        }
+        Ok(())
     }
 }
 
@@ -149,6 +159,19 @@ fn any_filter() -> impl Strategy<Value = FilterSpec> {
             Margin { absolute, relative, against }
         )),
         (1u32..=2).prop_map(|sources| FilterSpec::Agree(Agree { sources })),
+        (limit(), margin(), margin(), against()).prop_map(|(max, margin, relative, against)| {
+            FilterSpec::Rerank(Rerank {
+                model: "m".into(),
+                max,
+                margin,
+                relative,
+                against,
+                ..Rerank::default()
+            })
+        }),
+        (margin(), against()).prop_map(|(margin, against)| {
+            FilterSpec::Guide(Guide { model: "m".into(), margin, against, ..Guide::default() })
+        }),
         Just(FilterSpec::Command(Command { program: "judge".into() })),
     ]
 }
@@ -196,6 +219,8 @@ fn filter(block: &mut Block, world: &World, filters: &[FilterSpec]) -> Result<Ve
         likeness: Some(&pairs),
         overlap: Some(&pairs),
         taxonomy: Some(&world.taxonomy),
+        guide: Some(&pairs),
+        cross_encoder: Some(&pairs),
         outside: Some(&pairs),
         judged: &Known::default(),
     };
@@ -227,7 +252,8 @@ fn contents(block: &Block) -> String {
         .iter()
         .map(|r| format!("{:?} {:?} {:?} {:?}", r.items(), r.scores(), r.positives(), r.positive_scores()))
         .collect();
-    format!("{rows:?} {:?}", block.evidence())
+    // Models add columns of their own behind those of the two sources.
+    format!("{rows:?} {:?}", &block.evidence()[..2])
 }
 
 fn names_its_numbers(verdict: &Verdict) -> bool {

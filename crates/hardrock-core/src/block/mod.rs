@@ -17,7 +17,7 @@ pub use verdict::{Reason, Verdict, Verdicts};
 /// Rank of a cell that a source did not propose.
 pub const NO_RANK: u32 = u32::MAX;
 
-/// What one source said about the cells: its own score and rank, never compared across sources.
+/// What one source, or one filter's model, said about the cells: its own score and rank, never compared across sources.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// The source's name, as in reports and column names.
@@ -103,8 +103,17 @@ impl Block {
         Tally::of(&self.verdicts)
     }
 
-    /// Writes verdicts into the block: the only way to drop. The first reason of a cell stays.
-    pub fn apply(&mut self, verdicts: Verdicts) {
+    /// Writes verdicts into the block: the only way to drop. The first reason of a cell stays. Scores that a filter noted
+    /// become evidence of their own, without ranks.
+    pub fn apply(&mut self, mut verdicts: Verdicts) {
+        for (name, notes) in verdicts.take_columns() {
+            let mut scores = vec![f32::NAN; self.cells()];
+            for (cell, score) in notes {
+                scores[cell] = score;
+            }
+            let ranks = vec![NO_RANK; self.cells()];
+            self.evidence.push(Evidence { source: name.to_owned(), scores, ranks });
+        }
         for (cell, verdict) in verdicts.into_inner() {
             self.verdicts[cell].get_or_insert(verdict);
         }

@@ -52,6 +52,10 @@ reasons! {
     RelativeMargin = "relative-margin",
     /// Proposed by fewer sources than asked.
     Agree = "agree",
+    /// A guide, an encoder of its own, scores it above a limit.
+    Guide = "guide",
+    /// A cross-encoder scores it above a limit.
+    Rerank = "rerank",
     /// Dropped by an outside program.
     Command = "command",
     /// Found relevant by a judge.
@@ -111,6 +115,10 @@ impl Verdict {
             true => format!("has no judging score, so it cannot be shown to keep {side} {t:.4}"),
             false => format!("score {v:.4} is not {side} {t:.4}"),
         };
+        let opinion = |who, of: &str| match self.against {
+            Some(_) => format!("{who} scores it {v:.4}, above {t:.4}: its score of {of} less the margin"),
+            None => format!("{who} scores it {v:.4}, above the limit {t:.4}"),
+        };
         match self.reason {
             Reason::Known => "is a labelled positive of this anchor or of one with the same text".into(),
             Reason::Text if self.against.is_none() => "has the anchor's own text".into(),
@@ -134,6 +142,8 @@ impl Verdict {
             Reason::AbsoluteMargin => margin("absolute"),
             Reason::RelativeMargin => margin("relative"),
             Reason::Agree => format!("proposed by {v} source(s), {t} needed"),
+            Reason::Guide => opinion("the guide", &of),
+            Reason::Rerank => opinion("the cross-encoder", &of),
             Reason::Command if v.is_nan() => "dropped by the outside program".into(),
             Reason::Command => format!("dropped by the outside program (its value {v:.4})"),
             Reason::Judged => "was found relevant by a judge".into(),
@@ -146,12 +156,25 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub struct Verdicts {
     drops: Vec<(usize, Verdict)>,
+    columns: Vec<(&'static str, Vec<(usize, f32)>)>,
 }
 
 impl Verdicts {
     /// Drops the candidate at `position` of `row`.
     pub fn drop(&mut self, row: &Row<'_>, position: usize, verdict: Verdict) {
         self.drops.push((row.cell(position), verdict));
+    }
+
+    /// Begins a column of evidence: what [`Verdicts::note`] adds from here on stays with the block under this name.
+    pub fn column(&mut self, name: &'static str) {
+        self.columns.push((name, Vec::new()));
+    }
+
+    /// Keeps a score of the candidate at `position` of `row` as evidence, in the column begun last.
+    pub fn note(&mut self, row: &Row<'_>, position: usize, score: f32) {
+        if let Some((_, notes)) = self.columns.last_mut() {
+            notes.push((row.cell(position), score));
+        }
     }
 
     /// Number of decisions so far.
@@ -162,6 +185,10 @@ impl Verdicts {
     /// True where nothing was dropped.
     pub fn is_empty(&self) -> bool {
         self.drops.is_empty()
+    }
+
+    pub(crate) fn take_columns(&mut self) -> Vec<(&'static str, Vec<(usize, f32)>)> {
+        std::mem::take(&mut self.columns)
     }
 
     pub(crate) fn into_inner(self) -> Vec<(usize, Verdict)> {

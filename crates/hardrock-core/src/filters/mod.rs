@@ -8,19 +8,21 @@
 //! 3. likeness to a positive: `near`, `kin`, from certain to less certain.
 //! 4. side knowledge: `family`, `group`, `time`, `taxonomy`.
 //! 5. scores: `score`, `margin`, then `agree`, all of them free.
-//! 6. `command`, the dearest, which so sees only what every other rule let live.
+//! 6. outside opinions, from cheap to dear: `guide`, `rerank`, `command`, each of which so sees only what those before it let live.
 //! 7. `judged` and `p_fn`, last: a promise about false negatives needs to know what would live without them.
 
 mod agree;
 mod command;
 mod family;
 mod group;
+mod guide;
 mod judged;
 mod kin;
 mod known;
 mod margin;
 mod near;
 mod p_fn;
+mod rerank;
 mod score;
 mod taxonomy;
 mod text;
@@ -36,12 +38,14 @@ pub use agree::Agree;
 pub use command::Command;
 pub use family::Family;
 pub use group::Group;
+pub use guide::Guide;
 pub use judged::Judged;
 pub use kin::Kin;
 pub use known::Known;
 pub use margin::{Against, Margin};
 pub use near::Near;
 pub use p_fn::PFn;
+pub use rerank::Rerank;
 pub use score::Score;
 pub use taxonomy::Taxonomy;
 pub use text::Text;
@@ -97,6 +101,8 @@ components! {
     score => Score [MaxScore, MinScore],
     margin => Margin [AbsoluteMargin, RelativeMargin],
     agree => Agree [Agree],
+    guide => Guide [Guide],
+    rerank => Rerank [Rerank],
     command => Command [Command],
     judged => Judged [Judged],
     p_fn => PFn [MaxPFn],
@@ -110,7 +116,7 @@ impl FilterSpec {
 }
 
 /// What a candidate must not resemble: the row's positives, then those of anchors with the same text.
-fn positives<'a>(row: &Row<'a>, facts: &Facts<'a>) -> Cow<'a, [ItemId]> {
+pub(crate) fn positives<'a>(row: &Row<'a>, facts: &Facts<'a>) -> Cow<'a, [ItemId]> {
     let own = row.positives();
     let mut all = Cow::Borrowed(own);
     for item in facts.known.of(row.anchor()).iter().filter(|i| !own.contains(i)) {
@@ -128,7 +134,7 @@ fn needed<'a, T>(column: Option<&'a Vec<T>>, stage: &'static str, what: &'static
 }
 
 /// A parameter of text that the user must give.
-fn given(text: &str, stage: &'static str, field: &'static str, must: &'static str) -> Result<()> {
+pub(crate) fn given(text: &str, stage: &'static str, field: &'static str, must: &'static str) -> Result<()> {
     if text.trim().is_empty() {
         return Err(Error::Parameter { stage, field, must, got: format!("{text:?}") });
     }
@@ -182,8 +188,14 @@ mod tests {
     use super::*;
 
     /// Filters that name something only the user knows: their defaults are refused for exactly this field.
-    const REQUIRED: &[(&str, &str)] =
-        &[("group", "column"), ("time", "column"), ("taxonomy", "file"), ("command", "program")];
+    const REQUIRED: &[(&str, &str)] = &[
+        ("group", "column"),
+        ("time", "column"),
+        ("taxonomy", "file"),
+        ("guide", "model"),
+        ("rerank", "model"),
+        ("command", "program"),
+    ];
 
     #[test]
     fn the_order_is_the_order_of_the_reasons() {

@@ -77,21 +77,47 @@ impl Dense {
         bias: bool,
         activation: Activation,
     ) -> Result<Self> {
-        let get = |name: &str, expected: Vec<usize>| -> Result<Vec<f32>> {
-            let Tensor { shape, values } =
-                tensors.get(name)?.ok_or_else(|| Error::Missing(name.to_owned()))?;
-            if shape != expected {
-                return Err(Error::Shape { name: name.to_owned(), expected, got: shape });
-            }
-            Ok(values)
+        if bias && !tensors.has("linear.bias") {
+            return Err(Error::Missing("linear.bias".to_owned()));
+        }
+        let layer = Self::named(tensors, "linear", from, Some(to), activation)?;
+        Ok(Self { bias: layer.bias.filter(|_| bias), ..layer })
+    }
+
+    /// The layer `name.weight` `[to][from]`, with `name.bias` `[to]` where there is one; without `to` as many rows as
+    /// there are.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Shape`], [`Error::Read`].
+    pub(crate) fn named(
+        tensors: &dyn Tensors,
+        name: &str,
+        from: usize,
+        to: Option<usize>,
+        activation: Activation,
+    ) -> Result<Self> {
+        let get = |part: &str| -> Result<Option<(String, Tensor)>> {
+            let name = format!("{name}.{part}");
+            Ok(tensors.get(&name)?.map(|tensor| (name, tensor)))
         };
-        let weight = get("linear.weight", vec![to, from])?;
-        let bias = bias.then(|| get("linear.bias", vec![to])).transpose()?;
+        let fits = |(name, tensor): (String, Tensor), expected: Vec<usize>| match tensor.shape == expected {
+            true => Ok(tensor.values),
+            false => Err(Error::Shape { name, expected, got: tensor.shape }),
+        };
+        let weight = get("weight")?.ok_or_else(|| Error::Missing(format!("{name}.weight")))?;
+        let to = to.unwrap_or(weight.1.shape.first().copied().unwrap_or_default());
+        let weight = fits(weight, vec![to, from])?;
+        let bias = get("bias")?.map(|bias| fits(bias, vec![to])).transpose()?;
         Ok(Self { weight, bias, from, to, activation })
     }
 
+    /// Columns of its answer.
+    pub(crate) fn width(&self) -> usize {
+        self.to
+    }
+
     /// `x` `[from]` through the layer into `out` `[to]`.
-    fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
         dots(isa, x, &self.weight, out);
         if let Some(bias) = &self.bias {
             out.iter_mut().zip(bias).for_each(|(y, b)| *y += b);

@@ -20,7 +20,7 @@ use crate::atomic::write_atomically;
 use crate::{Error, Result};
 
 /// Names a text together with its prompt.
-pub(super) type TextKey = [u8; 16];
+pub(crate) type TextKey = [u8; 16];
 
 /// The key of a text as the model reads it.
 pub(super) fn key(prompt: &str, text: &str) -> TextKey {
@@ -89,12 +89,12 @@ impl Cache {
     }
 
     /// The row of a text's vector, if it is there.
-    pub(super) fn find(&self, key: &TextKey) -> Option<u32> {
+    pub(crate) fn find(&self, key: &TextKey) -> Option<u32> {
         self.table.find(hash(key), |&row| self.keys.get(row as usize) == Some(key)).copied()
     }
 
     /// Writes new vectors `[keys][dim]`, durably.
-    pub(super) fn push(&mut self, keys: &[TextKey], vectors: &[f32]) -> Result<()> {
+    pub(crate) fn push(&mut self, keys: &[TextKey], vectors: &[f32]) -> Result<()> {
         let name = blake3::hash(keys.as_flattened()).to_hex();
         let path = self.folder.join(&name[..16]).with_extension(ENDING);
         let vectors: Vec<u8> = vectors.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -133,6 +133,11 @@ impl Cache {
         self.shards.push(shard);
     }
 
+    /// Reads one row into `out` `[dim]`.
+    pub(crate) fn read(&self, row: u32, out: &mut [f32]) -> Result<()> {
+        read(&self.shards, self.dim, row as usize, out)
+    }
+
     /// Ends looking up and writing: what is left reads rows.
     pub fn into_rows(self) -> CachedRows {
         let len = self.keys.len();
@@ -158,21 +163,25 @@ impl Rows for CachedRows {
     }
 
     fn read(&self, start: usize, out: &mut [f32]) -> rows::Result<()> {
-        let wrap = |e: Error| rows::Error::Read(Box::new(e));
-        let (mut at, mut rest) = (start, out);
-        while !rest.is_empty() {
-            let found = self.shards.partition_point(|s| s.first + s.rows <= at);
-            let Some(shard) = self.shards.get(found) else {
-                return Err(wrap(Error::usage(format!("the cache has no row {at}"), "")));
-            };
-            let within = at - shard.first;
-            let count = (shard.rows - within).min(rest.len() / self.dim);
-            let (piece, tail) = rest.split_at_mut(count * self.dim);
-            shard.read(within, self.dim, piece).map_err(wrap)?;
-            (at, rest) = (at + count, tail);
-        }
-        Ok(())
+        read(&self.shards, self.dim, start, out).map_err(|e| rows::Error::Read(Box::new(e)))
     }
+}
+
+/// Reads rows from `start` on into `out` `[rows][dim]`.
+fn read(shards: &[Shard], dim: usize, start: usize, out: &mut [f32]) -> Result<()> {
+    let (mut at, mut rest) = (start, out);
+    while !rest.is_empty() {
+        let found = shards.partition_point(|s| s.first + s.rows <= at);
+        let Some(shard) = shards.get(found) else {
+            return Err(Error::usage(format!("the cache has no row {at}"), ""));
+        };
+        let within = at - shard.first;
+        let count = (shard.rows - within).min(rest.len() / dim);
+        let (piece, tail) = rest.split_at_mut(count * dim);
+        shard.read(within, dim, piece)?;
+        (at, rest) = (at + count, tail);
+    }
+    Ok(())
 }
 
 impl Shard {

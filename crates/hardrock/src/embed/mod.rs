@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use cache::TextKey;
 pub use cache::{Cache, CachedRows};
 pub use file::{EmbedOptions, Embedded, Side, embed_file};
 pub use write::Element;

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use hardrock_engine::index::Neighbours;
 use serde::Serialize;
 
 use super::Progress;
 use super::budget::{Budget, peak_memory};
 use super::dense::Encode;
 use super::plan::Plan;
-use super::prepare::with_job;
+use super::prepare::{Job, with_job};
 use super::run::RunOptions;
 use super::spec::MineSpec;
 use crate::Result;
@@ -37,6 +38,9 @@ pub struct Estimate {
     pub score_by: String,
     /// The filters, in the order in which they run, with their parameters.
     pub filters: Vec<String>,
+    /// Anchors per second whose candidates models judge (`guide`, `rerank`), in the sample; what they said is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consulted: Option<f64>,
     /// The selection rule with its parameters.
     pub select: String,
     /// Seconds that reading and indexing took just now; they are kept and need not be spent again.
@@ -175,10 +179,12 @@ pub fn estimate(
         }
         let start = Instant::now();
         let sample = STEP.min(anchors);
-        let judged = job.judge.judge(&job.judged[..sample], 0, &found_by_source)?;
+        let screened = job.judge.screen(&job.judged[..sample], 0, &found_by_source)?;
         let threads = rayon::current_num_threads() as f64;
         remaining_seconds += start.elapsed().as_secs_f64() * anchors as f64 / sample as f64 / threads;
-        let cells = judged.block.cells() as f64 / sample as f64 * anchors as f64;
+        let consulted = consult(job, sample, &found_by_source)?;
+        remaining_seconds += consulted.map_or(0.0, |rate| anchors as f64 / rate);
+        let cells = screened.cells() as f64 / sample as f64 * anchors as f64;
         Ok(Estimate {
             anchors,
             documents: job.dataset.items.len(),
@@ -186,6 +192,7 @@ pub fn estimate(
             sources,
             score_by: plan.spec.judge.score_by.clone().unwrap_or_default(),
             filters: plan.spec.filters.chain.iter().map(json).collect(),
+            consulted,
             select: json(&plan.spec.select.rule),
             prepared_seconds,
             remaining_seconds,
@@ -196,6 +203,20 @@ pub fn estimate(
             format: plan.format.to_string(),
         })
     })
+}
+
+/// Anchors per second whose candidates models judge: one anchor after another for about a second; none without a model.
+fn consult(job: &Job<'_>, most: usize, found: &[Neighbours]) -> Result<Option<f64>> {
+    if job.judge.consulted.is_empty() {
+        return Ok(None);
+    }
+    let (start, mut done) = (Instant::now(), 0);
+    while done < most && (done == 0 || start.elapsed().as_secs_f64() < SAMPLE) {
+        let mut block = job.judge.screen(&job.judged[done..=done], done, found)?;
+        job.judge.consult(&mut block)?;
+        done += 1;
+    }
+    Ok(Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)))
 }
 
 /// Bytes for a person.
@@ -290,6 +311,9 @@ impl fmt::Display for Estimate {
         writeln!(f, "judge     by the score of {}", self.score_by)?;
         for filter in &self.filters {
             writeln!(f, "filter    {filter}")?;
+        }
+        if let Some(rate) = self.consulted {
+            writeln!(f, "models    judge {rate:.1} anchors/s in the sample; what they said is kept")?;
         }
         writeln!(f, "select    {} negatives in all, {}", self.requested, self.select)?;
         writeln!(f, "write     {} ({})", self.output, self.format)?;

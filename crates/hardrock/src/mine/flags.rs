@@ -1,5 +1,7 @@
 //! The short forms of the command line (`--filter known,kin:0.4`, `--select mix:bm25=2,random=1`) and what they mean.
 
+mod opinions;
+
 use std::path::Path;
 
 use hardrock_core::filters::{
@@ -44,7 +46,7 @@ fn needed<'a>(what: &str, argument: Option<&'a str>, example: &str) -> Result<&'
     given.ok_or_else(|| Error::usage(format!("{what} needs an argument"), format!("e.g. {example}")))
 }
 
-/// A comma list whose last entry may itself hold commas (`command:`) when nothing else is to follow.
+/// A comma list in which `rerank:` and `guide:` take the settings behind them, and whose last entry may itself hold commas (`command:`) when nothing else is to follow.
 fn entries(list: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut rest = list;
@@ -53,7 +55,7 @@ fn entries(list: &str) -> Vec<&str> {
             out.push(rest.trim());
             break;
         }
-        let (entry, tail) = rest.split_once(',').unwrap_or((rest, ""));
+        let (entry, tail) = opinions::entry(rest);
         if !entry.trim().is_empty() {
             out.push(entry.trim());
         }
@@ -93,6 +95,8 @@ fn filter(entry: &str, filters: &mut FiltersSpec) -> Result<FilterSpec> {
             let sources = argument.map_or(Ok(Agree::default().sources), |a| number(name, a))?;
             FilterSpec::Agree(Agree { sources })
         }
+        "guide" => FilterSpec::Guide(opinions::guide(argument)?),
+        "rerank" => FilterSpec::Rerank(opinions::rerank(argument)?),
         "command" => {
             let program = needed("command", argument, "command:./judge.py")?.to_owned();
             FilterSpec::Command(Command { program })
@@ -109,8 +113,8 @@ fn filter(entry: &str, filters: &mut FiltersSpec) -> Result<FilterSpec> {
         }
         _ => {
             let names = [
-                "known", "text", "near", "kin", "family", "group", "time", "taxonomy", "agree", "command",
-                "p_fn", "none",
+                "known", "text", "near", "kin", "family", "group", "time", "taxonomy", "agree", "guide",
+                "rerank", "command", "p_fn", "none",
             ];
             return Err(unknown("filter", name, &names));
         }

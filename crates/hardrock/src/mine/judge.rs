@@ -8,6 +8,7 @@ use hardrock_core::{
 };
 use hardrock_engine::index::Neighbours;
 
+use super::opinions::Failure;
 use super::spec::Shortfall;
 use crate::candidates::Selection;
 use crate::p_fn::Estimator;
@@ -41,6 +42,10 @@ pub struct Judge<'a> {
     pub score_by: ScoreBy,
     /// The filters, in the order in which they run.
     pub filters: Vec<Box<dyn Filter>>,
+    /// Those of the filters that ask models.
+    pub consulted: std::ops::Range<usize>,
+    /// What went wrong with a model.
+    pub failure: &'a Failure,
     /// How to choose.
     pub selector: Box<dyn Selector>,
     /// What filters look up.
@@ -77,21 +82,40 @@ pub struct Judged {
 }
 
 impl Judge<'_> {
-    /// Judges the anchors `anchors`, whose proposals are rows `first..` of each source's `proposals`.
-    pub fn judge(&self, anchors: &[AnchorId], first: usize, proposals: &[Neighbours]) -> Result<Judged> {
+    /// The candidates of the anchors `anchors`, whose proposals are rows `first..` of each source's `proposals`, with the
+    /// verdicts of the filters that ask no model.
+    pub fn screen(&self, anchors: &[AnchorId], first: usize, proposals: &[Neighbours]) -> Result<Block> {
         let mut block = self.gather(anchors, first, proposals)?;
         if let Some(estimator) = &self.p_fn {
             estimator.estimate(&mut block, &self.facts, &self.sources)?;
         }
-        let limit = self.limit.get().map(|&max| PFn { max });
-        let filters = self.filters.iter().map(|f| &**f).chain(limit.as_ref().map(|f| f as &dyn Filter));
+        self.apply(&self.filters[..self.consulted.start], &mut block)?;
+        Ok(block)
+    }
+
+    /// Asks models about what is alive. They use all threads, so one block follows another.
+    pub fn consult(&self, block: &mut Block) -> Result<()> {
+        let filters = &self.filters[self.consulted.clone()];
+        self.apply(filters, block).map_err(|e| self.failure.restore(e))
+    }
+
+    fn apply(&self, filters: &[Box<dyn Filter>], block: &mut Block) -> Result<()> {
         for filter in filters {
             let mut verdicts = Verdicts::default();
-            filter.judge(&block, &self.facts, &mut verdicts)?;
+            filter.judge(block, &self.facts, &mut verdicts)?;
             block.apply(verdicts);
         }
+        Ok(())
+    }
+
+    /// The last filters, and the selection.
+    pub fn conclude(&self, mut block: Block) -> Result<Judged> {
+        self.apply(&self.filters[self.consulted.end..], &mut block)?;
+        if let Some(&max) = self.limit.get() {
+            self.apply(&[Box::new(PFn { max })], &mut block)?;
+        }
         let mut selection = Selection { starts: vec![0], positions: Vec::new() };
-        let mut filled = Vec::with_capacity(anchors.len());
+        let mut filled = Vec::with_capacity(block.rows());
         for row in block.iter() {
             let key = self.keys[row.anchor().index()];
             self.selector.select(&row, self.negatives, self.seed, key, &mut selection.positions)?;

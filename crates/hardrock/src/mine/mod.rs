@@ -14,6 +14,7 @@ pub mod flags;
 pub mod judge;
 mod likeness;
 mod open;
+pub mod opinions;
 pub mod plan;
 mod prepare;
 mod progress;

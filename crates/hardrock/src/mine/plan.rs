@@ -4,6 +4,7 @@ use hardrock_core::filters::{Group, Taxonomy, Time};
 use hardrock_core::{Filter, FilterSpec, Selector, SelectorSpec};
 
 use super::judge::{RRF, ScoreBy};
+use super::opinions::NAMES;
 use super::spec::{FamilyBy, GraphSpec, KinBy, Metric, MineSpec, PFnModel, PoolSpec, SourceSpec};
 use crate::rows::RowFormat;
 use crate::{Error, Result};
@@ -111,6 +112,12 @@ impl Plan {
         self.spec.pool.iter().map(|p| p.name.clone()).collect()
     }
 
+    /// Names of the columns of evidence: the pools, then the filters that ask models.
+    pub fn columns(&self) -> Vec<String> {
+        let asked = NAMES.into_iter().filter(|name| self.has(name)).map(str::to_owned);
+        self.names().into_iter().chain(asked).collect()
+    }
+
     /// True where some filter of this name is in the chain.
     pub fn has(&self, filter: &str) -> bool {
         self.spec.filters.chain.iter().any(|f| f.name() == filter)
@@ -195,7 +202,7 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
     let reads_texts = |f: &&FilterSpec| match f.name() {
         "kin" => spec.judge.kin_by == KinBy::TfIdf,
         "family" => spec.filters.family_by == FamilyBy::Text,
-        name => matches!(name, "text" | "near" | "command" | "p_fn"),
+        name => matches!(name, "text" | "near" | "guide" | "rerank" | "command" | "p_fn"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
     let by_texts = |p: &&PoolSpec| matches!(p.source.compares(), SourceSpec::Bm25(_) | SourceSpec::Dense(_));
@@ -243,6 +250,12 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
         }
     }
     for (i, pool) in pools.iter().enumerate() {
+        if NAMES.contains(&pool.name.as_str()) {
+            return Err(Error::usage(
+                format!("pool name `{}` is the name of a filter with a column of its own", pool.name),
+                "name the pool differently",
+            ));
+        }
         if !is_name(&pool.name) || pool.name == RRF {
             return Err(Error::usage(
                 format!("pool name `{}` cannot be a column name", pool.name),

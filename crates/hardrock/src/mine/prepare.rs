@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hardrock_core::{AnchorId, Facts, ItemId, Likeness, Outside, Overlap, Taxonomy};
+use hardrock_core::{AnchorId, Facts, FilterSpec, ItemId, Likeness, Opinion, Outside, Overlap, Taxonomy};
 use hardrock_engine::index::TfIdf;
 
 use super::budget::Budget;
@@ -16,6 +16,7 @@ use super::facts::{catalogues, known_positives};
 use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
 use super::open::{self, Belongings, Opener};
+use super::opinions::{self, About, Failure, Judges};
 use super::plan::Plan;
 use super::promise::fingerprint;
 use super::run::RunOptions;
@@ -105,8 +106,13 @@ pub(super) fn with_job<T>(
 ) -> Result<T> {
     let clock = Clock::new();
     let models = dense::open_models(plan, progress, cancel)?;
+    let judges = Judges::open(plan, progress, cancel)?;
     let store = Store::open(&work_folder(plan, options))?;
-    let inputs = hash_inputs(plan, &models, progress, cancel)?;
+    let mut inputs = hash_inputs(plan, &models, progress, cancel)?;
+    let asked = judges.fingerprints();
+    for (filter, model, fingerprint) in &asked {
+        inputs.insert(format!("{filter}: {model}"), fingerprint.clone());
+    }
     clock.lap("hash inputs");
 
     let group = plan.group().map(|g| ColumnSpec { name: g.column.clone(), kind: ColumnKind::Label });
@@ -252,13 +258,20 @@ pub(super) fn with_job<T>(
         Some(command) => Some(Program::new(command, &dataset, &work_folder(plan, options))?),
         None => None,
     };
+    let failure = Failure::default();
+    let about = About { dataset: &dataset, store: &store, failure: &failure, cancel };
+    let (guide, cross_encoder) = about.open(&judges)?;
     clock.lap("facts");
 
-    let (pools, judged_stage) = stages(plan, &store, &read_key, &inputs)?;
+    let (pools, judged_stage) = stages(plan, &store, &read_key, &inputs, &asked)?;
+    let before = |filter: &&FilterSpec| !opinions::NAMES.contains(&filter.name());
+    let first = plan.spec.filters.chain.iter().take_while(before).count();
     let judge = Judge {
         sources: sources.iter().map(|(name, source)| (name.clone(), &**source)).collect(),
         score_by: plan.score_by,
         filters: plan.filters()?,
+        consulted: first..first + asked.len(),
+        failure: &failure,
         selector: plan.selector()?,
         facts: Facts {
             items: &items,
@@ -268,6 +281,8 @@ pub(super) fn with_job<T>(
             likeness: likeness.as_deref(),
             overlap: overlap.as_ref().map(|o| o as &dyn Overlap),
             taxonomy: taxonomy.as_ref(),
+            guide: guide.as_ref().map(|g| g as &dyn Opinion),
+            cross_encoder: cross_encoder.as_ref().map(|c| c as &dyn Opinion),
             outside: program.as_ref().map(|p| p as &dyn Outside),
         },
         judgements: &dataset.judgements,
@@ -486,6 +501,7 @@ fn stages(
     store: &Store,
     read_key: &Key,
     inputs: &BTreeMap<String, String>,
+    asked: &[(&str, String, String)],
 ) -> Result<(Vec<Stage>, Stage)> {
     let spec = &plan.spec;
     let mut judge_key = Key::new("judge")
@@ -498,7 +514,8 @@ fn stages(
         .with("anchors", [u8::from(plan.all_anchors)]);
     judge_key = judge_key
         .with_json("files", &hashes_of(inputs, &judged_files(plan)))?
-        .with_json("verdicts", &hashes_of(inputs, &super::verdicts::files(plan)))?;
+        .with_json("verdicts", &hashes_of(inputs, &super::verdicts::files(plan)))?
+        .with_json("opinions", &asked)?;
     let mut pools = Vec::new();
     for pool in &spec.pool {
         let files = pool_files(&pool.source);

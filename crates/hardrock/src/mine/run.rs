@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use hardrock_core::Block;
 use hardrock_engine::index::Neighbours;
 use rayon::prelude::*;
 
@@ -200,7 +201,7 @@ fn recall(job: &Job<'_>, pool: usize) -> Result<Option<SearchRecall>> {
 /// Judges and selects chunk by chunk; returns how many chunks were there already.
 fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
     progress.stage("judge", job.judged.len() as u64, "anchors");
-    let names = job.plan.names();
+    let names = job.plan.columns();
     let mut reused = 0;
     for chunk in 0..chunks(job) {
         check(cancel)?;
@@ -235,16 +236,27 @@ pub(super) fn judge_chunk(
     }
     let range = range(job, chunk);
     let starts: Vec<usize> = range.clone().step_by(BLOCK).collect();
-    starts
-        .into_par_iter()
-        .map(|from| {
-            check(cancel)?;
-            let to = (from + BLOCK).min(range.end);
-            let judged = job.judge.judge(&job.judged[from..to], from - range.start, &proposals)?;
-            progress.advance((to - from) as u64);
-            Ok(judged)
-        })
-        .collect()
+    let screen = |from: usize| {
+        check(cancel)?;
+        let to = (from + BLOCK).min(range.end);
+        job.judge.screen(&job.judged[from..to], from - range.start, &proposals)
+    };
+    let mut blocks = starts.into_par_iter().map(screen).collect::<Result<Vec<_>>>()?;
+    let consults = !job.judge.consulted.is_empty();
+    for block in blocks.iter_mut().filter(|_| consults) {
+        check(cancel)?;
+        job.judge.consult(block)?;
+        progress.advance(block.rows() as u64);
+    }
+    let conclude = |block: Block| -> Result<Judged> {
+        check(cancel)?;
+        let judged = job.judge.conclude(block)?;
+        if !consults {
+            progress.advance(judged.block.rows() as u64);
+        }
+        Ok(judged)
+    };
+    blocks.into_par_iter().map(conclude).collect()
 }
 
 /// One judged chunk: from the store, or judged again when its file has been damaged since.

@@ -107,12 +107,12 @@ pub(super) fn write(
         true => Some(Candidates::create(&candidates_path, job)?),
         false => None,
     };
-    let names = job.plan.names();
+    let (names, columns) = (job.plan.names(), job.plan.columns());
     let mut tally = PFnTally::new(job);
     let mut counts = Counts { documents: job.dataset.items.len() as u64, ..Counts::default() };
     for chunk in 0..chunks(job) {
         check(cancel)?;
-        for judged in judged_chunk(job, chunk, &names, cancel)? {
+        for judged in judged_chunk(job, chunk, &columns, cancel)? {
             write_block(job, &judged, &mut *training, &mut counts)?;
             tally.add(&judged, job.judge.negatives);
             if let Some(candidates) = &mut candidates {
@@ -180,7 +180,7 @@ impl Candidates {
         let file = AtomicFile::create(path, true)?;
         let score_by = job.plan.spec.judge.score_by.as_deref().unwrap_or_default();
         let signals = job.judge.p_fn.as_ref().map(|e| e.signals()).unwrap_or_default();
-        Ok(Self { writer: CandidatesWriter::create_with(file, path, &job.plan.names(), &signals, score_by)? })
+        Ok(Self { writer: CandidatesWriter::create_with(file, path, &job.plan.columns(), &signals, score_by)? })
     }
 
     fn finish(self) -> Result<PathBuf> {

@@ -6,6 +6,7 @@ mod hub;
 mod modules;
 mod open;
 mod remote;
+mod reranker;
 mod static_model;
 mod tokenizer;
 mod transformer_model;
@@ -19,6 +20,7 @@ use crate::{Error, Result};
 pub use hardrock_engine::encoders::Precision;
 use hub::{HubId, Snapshot};
 pub use remote::RemoteOptions;
+pub use reranker::{Reranker, open_reranker};
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,9 +140,13 @@ pub fn open_watched(
     if remote::is_address(spec) {
         return remote::open(spec, options);
     }
-    let Located { folder, revision } = locate(spec, progress, cancel)?;
+    let Located { folder, revision } = locate(spec, LAYOUTS, progress, cancel)?;
     open::folder(spec, &folder, revision, options)
 }
+
+/// What an encoder may be.
+const LAYOUTS: &str = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, a model of the hub \
+                       (ORGANISATION/NAME), or the address of a server";
 
 /// Where the files of a model are.
 struct Located {
@@ -149,17 +155,16 @@ struct Located {
     revision: Option<String>,
 }
 
-/// The folder that `spec` names, or that of a model of the hub, which is fetched where it is not in the cache.
+/// The folder that `spec` names, or that of a model of the hub, which is fetched where it is not in the cache; `layouts` says
+/// what would be one.
 ///
 /// # Errors
 /// [`Error::Usage`], [`Error::Server`], [`Error::Io`], [`Error::Interrupted`].
-fn locate(spec: &str, progress: &dyn Progress, cancel: &AtomicBool) -> Result<Located> {
+fn locate(spec: &str, layouts: &str, progress: &dyn Progress, cancel: &AtomicBool) -> Result<Located> {
     let path = Path::new(spec);
     if path.is_dir() {
         return Ok(Located { folder: path.to_owned(), revision: None });
     }
-    let layouts = "give a folder in the layout of sentence-transformers, transformers or Model2Vec, a model of the hub \
-                   (ORGANISATION/NAME), or the address of a server";
     if path.exists() {
         return Err(Error::usage(format!("the model `{spec}` is a file"), layouts));
     }

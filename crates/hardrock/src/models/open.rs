@@ -74,6 +74,12 @@ pub(super) fn folder(
                 None => return Err(unsupported(&folder, &[])),
             }
         }
+        Some([only]) if only.name() == "Transformer" => {
+            match Config::read(&folder, &only.path)?.filter(Config::is_cross_encoder) {
+                Some(config) => return Err(cross_encoder(&folder, &config)),
+                None => return Err(unsupported(&folder, std::slice::from_ref(only))),
+            }
+        }
         Some(modules) => return Err(unsupported(&folder, modules)),
         None => plain(&folder, options)?,
     };
@@ -112,10 +118,8 @@ pub(super) fn folder(
 /// A folder without `modules.json`.
 fn plain(folder: &Folder, options: &ModelOptions) -> Result<(Body, Vec<Step>)> {
     if let Some(config) = Config::read(folder, "")?.filter(Config::is_known) {
-        let class = config.class();
-        if class.ends_with("ForSequenceClassification") {
-            let problem = format!("is a cross-encoder ({class}): it scores pairs and makes no vectors");
-            return Err(folder.error("", problem, "use it as a judge: --filter rerank:FOLDER"));
+        if config.is_cross_encoder() {
+            return Err(cross_encoder(folder, &config));
         }
         let mut body = transformer_model::body(folder, "", &config, Pooling::Mean, options)?;
         body.notes.push(
@@ -130,6 +134,11 @@ fn plain(folder: &Folder, options: &ModelOptions) -> Result<(Body, Vec<Step>)> {
     let config: Model2VecConfig = folder.json("config.json")?.unwrap_or_default();
     let steps = if config.normalize { vec![Step::Normalize] } else { Vec::new() };
     Ok((static_model::model2vec(folder, "", &config, &weights, options)?, steps))
+}
+
+fn cross_encoder(folder: &Folder, config: &Config) -> Error {
+    let problem = format!("is a cross-encoder ({}): it scores pairs and makes no vectors", config.class());
+    folder.error("", problem, "use it as a judge: --filter rerank:FOLDER")
 }
 
 /// Says what a folder is that cannot be read, and what would work.

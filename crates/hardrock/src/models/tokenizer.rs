@@ -22,6 +22,9 @@ pub(super) struct TokenizerConfig {
     model_max_length: Option<f64>,
     /// `left` or `right`.
     truncation_side: Option<String>,
+    /// What the model is given, where that is not what its tokenizer's class usually gives.
+    model_input_names: Option<Vec<String>>,
+    tokenizer_class: Option<String>,
 }
 
 impl TokenizerConfig {
@@ -62,6 +65,10 @@ pub(super) struct Tokenizer {
     without: Option<u32>,
     /// Characters of a text that are looked at.
     characters: Option<usize>,
+    /// Whether texts come in pairs.
+    paired: bool,
+    /// Whether the model is told which part of a pair a token belongs to.
+    types: bool,
 }
 
 impl Tokenizer {
@@ -99,7 +106,18 @@ impl Tokenizer {
             // What it would add is not wanted, and a cut shorter than that is none of its business.
             inner.with_post_processor(None::<PostProcessorWrapper>);
         }
-        Ok(Self { path, inner, special, without: None, characters: None })
+        Ok(Self { path, inner, special, without: None, characters: None, paired: false, types: true })
+    }
+
+    /// For pairs of texts.
+    pub(super) fn for_pairs(mut self, config: &TokenizerConfig) -> Self {
+        self.paired = true;
+        // The class that transformers has for tokenizers without a class of their own gives no types unless it is told to.
+        self.types = match &config.model_input_names {
+            Some(names) => names.iter().any(|name| name == "token_type_ids"),
+            None => config.tokenizer_class.as_deref() != Some("TokenizersBackend"),
+        };
+        self
     }
 
     /// Lower-cases texts before everything else.
@@ -125,7 +143,7 @@ impl Tokenizer {
         let cut = match length {
             None => None,
             Some(max_length) => {
-                let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(false));
+                let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(self.paired));
                 if max_length <= added {
                     return Err(Error::usage(
                         format!("a length of {max_length} tokens leaves no room for a text"),
@@ -179,6 +197,22 @@ impl Tokenizer {
     pub(super) fn encode(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
         let texts = texts.par_iter().with_min_len(TEXTS);
         texts.map(|text| Ok(self.keep(self.ids(self.head(text))?.get_ids()))).collect()
+    }
+
+    /// The ids of each pair as one text, with the place where its second part begins, in their order, on the current rayon
+    /// pool. Where the model does not tell the parts apart the place is the end.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the tokenizer fails on a text.
+    pub(super) fn pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<(Vec<u32>, usize)>> {
+        let one = |&(first, second): &(&str, &str)| {
+            let encoding = self.ids((first, second))?;
+            let ids = encoding.get_ids().to_vec();
+            let place = encoding.get_type_ids().iter().position(|&kind| kind == 1).filter(|_| self.types);
+            let place = place.unwrap_or(ids.len());
+            Ok((ids, place))
+        };
+        pairs.par_iter().with_min_len(TEXTS).map(one).collect()
     }
 
     /// One text or pair through the library; offsets are not wanted.

@@ -2,7 +2,7 @@
 
 use hardrock_engine::encoders::Encoder;
 use hardrock_engine::encoders::transformer::{
-    Pooling, Transformer, bert, distilbert, modernbert, mpnet, nomic_bert,
+    Classifier, Pooling, Transformer, bert, distilbert, modernbert, mpnet, nomic_bert,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,8 +19,11 @@ use crate::{Error, Result};
 pub(super) const KINDS: &str =
     "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert and nomic_bert";
 
+/// The kinds whose classification heads can be read, for messages.
+const CROSS_KINDS: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet and modernbert";
+
 /// Tokens that a thread encodes between two looks at the flag: about a second of a small model.
-const TOKENS: usize = 4096;
+pub(super) const TOKENS: usize = 4096;
 
 /// `config.json` of a transformer.
 pub(super) struct Config {
@@ -49,6 +52,44 @@ impl Config {
     /// The class that saved it, such as `BertForSequenceClassification`.
     pub(super) fn class(&self) -> &str {
         self.values.get("architectures").and_then(|a| a.get(0)).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether the model that it describes has a classification head.
+    pub(super) fn is_cross_encoder(&self) -> bool {
+        self.class().ends_with("ForSequenceClassification")
+    }
+
+    /// The `model_type`.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+
+    /// Builds the model with its classification head.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub(super) fn classifier(&self, folder: &Folder, part: &str) -> Result<Classifier> {
+        let weights = Weights::open(folder, part)?;
+        let built = match self.kind.as_str() {
+            "bert" => bert::classifier(&self.parse(folder)?, bert::Places::FromZero, &weights),
+            "roberta" | "xlm-roberta" | "camembert" => {
+                bert::classifier(&self.parse(folder)?, bert::Places::BehindPadding, &weights)
+            }
+            "distilbert" => distilbert::classifier(&self.parse(folder)?, &weights),
+            "mpnet" => mpnet::classifier(&self.parse(folder)?, &weights),
+            "modernbert" => modernbert::classifier(&self.parse(folder)?, &weights),
+            other => {
+                let problem = format!("is a cross-encoder of the kind {other}, which is not supported");
+                let help = format!("supported are {CROSS_KINDS}; others can be used behind a server");
+                return Err(folder.error(part, problem, help));
+            }
+        };
+        built.map_err(|e| folder.model_error(part, e))
     }
 
     fn parse<T: DeserializeOwned>(&self, folder: &Folder) -> Result<T> {
@@ -89,7 +130,7 @@ struct SentenceConfig {
     do_lower_case: bool,
 }
 
-/// The length of texts and the tokenizer of a transformer in a part of the folder.
+/// The length of texts (of both together where it reads `pairs`) and the tokenizer of a transformer in a part of the folder.
 ///
 /// # Errors
 /// [`Error::Usage`] for a length that the model has no places for; [`Error::Input`].
@@ -99,11 +140,15 @@ pub(super) fn reader(
     config: &Config,
     model: &Transformer,
     options: &ModelOptions,
+    pairs: bool,
 ) -> Result<(Tokenizer, Option<usize>)> {
     let around: SentenceConfig =
         folder.json(&Folder::join(part, "sentence_bert_config.json"))?.unwrap_or_default();
     let spelled = TokenizerConfig::read(folder, part)?;
     let mut tokenizer = Tokenizer::read(folder, part, true)?;
+    if pairs {
+        tokenizer = tokenizer.for_pairs(&spelled);
+    }
     if around.do_lower_case {
         tokenizer = tokenizer.lower_case()?;
     }
@@ -141,7 +186,7 @@ pub(super) fn body(
     options: &ModelOptions,
 ) -> Result<Body> {
     let model = config.load(folder, part, pooling)?;
-    let (tokenizer, max_length) = reader(folder, part, config, &model, options)?;
+    let (tokenizer, max_length) = reader(folder, part, config, &model, options, false)?;
     let encoder: Box<dyn Encoder> = Box::new(model.in_precision(options.precision.unwrap_or_default()));
     Ok(Body {
         architecture: config.kind.clone(),

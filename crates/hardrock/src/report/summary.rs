@@ -239,6 +239,9 @@ pub struct Collector {
 impl Collector {
     /// Nothing yet. `sources` and `score_by` are the file's.
     pub fn new(sources: &[String], score_by: &str, manifest: Option<Manifest>) -> Self {
+        // Models that only judge have the last columns, and propose nothing.
+        let judges = |s: &String| crate::mine::opinions::NAMES.contains(&s.as_str());
+        let sources = &sources[..sources.iter().position(judges).unwrap_or(sources.len())];
         let counts = manifest.as_ref().map(|m| &m.counts);
         let asked = counts.and_then(|c| c.requested.checked_div(c.anchors)).filter(|&k| k > 0);
         let band = |(i, &from): (usize, &u32)| Band {
@@ -446,6 +449,8 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::AbsoluteMargin => "scores closer to the positive than the absolute margin allows",
         Reason::RelativeMargin => "scores closer to the positive than the relative margin allows",
         Reason::Agree => "was proposed by too few sources",
+        Reason::Guide => "is scored above the limit by the guide",
+        Reason::Rerank => "is scored above the limit by the cross-encoder",
         Reason::Command => "was dropped by the outside program",
         Reason::Judged => "was found relevant by a judge",
         Reason::MaxPFn => "is probably a false negative (p_fn)",

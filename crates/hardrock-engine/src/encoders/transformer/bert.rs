@@ -8,7 +8,8 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
-use super::{Network, Pooling, Transformer};
+use super::{Classifier, Network, Pooling, Transformer};
+use crate::encoders::head::{self, Dense};
 use crate::encoders::{Error, Result, Tensors};
 
 /// `config.json` as transformers writes it.
@@ -49,6 +50,21 @@ pub enum Places {
 /// unknown activations.
 pub fn load(config: &Config, places: Places, tensors: &dyn Tensors, pooling: Pooling) -> Result<Transformer> {
     Ok(Transformer::new(network(config, places, tensors)?, pooling))
+}
+
+/// Builds the model with its classification head: BERT's own pooler and a layer, or RoBERTa's two layers.
+///
+/// # Errors
+/// As [`load`].
+pub fn classifier(config: &Config, places: Places, tensors: &dyn Tensors) -> Result<Classifier> {
+    let (dense, out) = match places {
+        Places::FromZero => ("bert.pooler.dense", "classifier"),
+        Places::BehindPadding => ("classifier.dense", "classifier.out_proj"),
+    };
+    let width = config.hidden_size;
+    let dense = Dense::named(tensors, dense, width, Some(width), head::Activation::Tanh)?;
+    let out = Dense::named(tensors, out, width, None, head::Activation::Identity)?;
+    Ok(Classifier::new(load(config, places, tensors, Pooling::Cls)?, dense, None, out))
 }
 
 pub(super) fn network(config: &Config, places: Places, tensors: &dyn Tensors) -> Result<Network> {

@@ -8,7 +8,8 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
-use super::{Network, Pooling, Transformer};
+use super::{Classifier, Network, Pooling, Transformer};
+use crate::encoders::head::{self, Dense};
 use crate::encoders::{Result, Tensors};
 
 /// `config.json` as transformers writes it.
@@ -31,6 +32,17 @@ const EPS: f64 = 1e-12;
 /// [`crate::encoders::Error::Unsupported`] for an unknown activation.
 pub fn load(config: &Config, tensors: &dyn Tensors, pooling: Pooling) -> Result<Transformer> {
     Ok(Transformer::new(network(config, tensors)?, pooling))
+}
+
+/// Builds the model with its classification head.
+///
+/// # Errors
+/// As [`load`].
+pub fn classifier(config: &Config, tensors: &dyn Tensors) -> Result<Classifier> {
+    let width = config.dim;
+    let dense = Dense::named(tensors, "pre_classifier", width, Some(width), head::Activation::Relu)?;
+    let out = Dense::named(tensors, "classifier", width, None, head::Activation::Identity)?;
+    Ok(Classifier::new(load(config, tensors, Pooling::Cls)?, dense, None, out))
 }
 
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {

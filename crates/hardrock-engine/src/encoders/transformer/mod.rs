@@ -11,6 +11,7 @@
 
 mod attention;
 pub mod bert;
+mod classifier;
 mod coded;
 pub mod distilbert;
 mod embeddings;
@@ -30,6 +31,7 @@ use rayon::prelude::*;
 use super::{Encoder, Error, Precision, Result};
 use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, TOKENS};
+pub use classifier::Classifier;
 use embeddings::{Embeddings, Text};
 use layer::{Chunk, Layer, Norm, Space};
 use packed::{Shape, padded};
@@ -168,7 +170,8 @@ impl Transformer {
         self
     }
 
-    /// Scores pairs, given as one text each with the place where the second part begins.
+    /// Writes the vector of each pair into `out` `[pairs][dim]`. A pair is one text with the place where its second part
+    /// begins, or its length for a model that does not tell the parts apart.
     ///
     /// # Errors
     /// As [`Encoder::encode`].

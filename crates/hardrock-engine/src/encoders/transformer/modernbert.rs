@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::classifier::Between;
 use super::embeddings::Embeddings;
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
-use super::{Network, Pooling, Transformer};
+use super::{Classifier, Network, Pooling, Transformer};
+use crate::encoders::head::{self, Dense};
 use crate::encoders::{Error, Result, Tensors};
 
 /// `config.json` as transformers writes it, now and before its version 5.
@@ -37,6 +39,10 @@ pub struct Config {
     local_rope_theta: Option<f64>,
     #[serde(default)]
     rope_parameters: Option<BTreeMap<String, Option<Rope>>>,
+    #[serde(default = "cls")]
+    classifier_pooling: String,
+    #[serde(default = "gelu")]
+    classifier_activation: String,
 }
 
 /// One entry of `rope_parameters`.
@@ -46,6 +52,10 @@ struct Rope {
     rope_type: Option<String>,
     #[serde(default)]
     rope_theta: Option<f64>,
+}
+
+fn cls() -> String {
+    "cls".to_owned()
 }
 
 fn gelu() -> String {
@@ -95,6 +105,33 @@ impl Config {
 /// [`Error::Missing`], [`Error::Shape`], [`Error::Read`]; [`Error::Unsupported`] for an unknown activation or rotation.
 pub fn load(config: &Config, tensors: &dyn Tensors, pooling: Pooling) -> Result<Transformer> {
     Ok(Transformer::new(network(config, tensors)?, pooling))
+}
+
+/// Builds the model with its classification head.
+///
+/// # Errors
+/// As [`load`]; [`Error::Unsupported`] for an unknown pooling of the head.
+pub fn classifier(config: &Config, tensors: &dyn Tensors) -> Result<Classifier> {
+    let pooling = match config.classifier_pooling.as_str() {
+        "cls" => Pooling::Cls,
+        "mean" => Pooling::Mean,
+        other => {
+            return Err(Error::Unsupported {
+                what: "the classifier_pooling",
+                got: other.to_owned(),
+                mend: "known are cls and mean",
+            });
+        }
+    };
+    let width = config.hidden_size;
+    let dense = Dense::named(tensors, "head.dense", width, Some(width), head::Activation::Identity)?;
+    let loader = Loader::new(tensors, "", "head.norm.weight")?;
+    let between = Between {
+        activation: Activation::from_name(&config.classifier_activation)?,
+        norm: Norm::load(&loader, "head.norm", width, config.norm_eps)?,
+    };
+    let out = Dense::named(tensors, "classifier", width, None, head::Activation::Identity)?;
+    Ok(Classifier::new(load(config, tensors, pooling)?, dense, Some(between), out))
 }
 
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {

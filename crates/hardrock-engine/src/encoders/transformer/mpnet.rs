@@ -8,7 +8,8 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
-use super::{Bias, Network, Pooling, Transformer};
+use super::{Bias, Classifier, Network, Pooling, Transformer};
+use crate::encoders::head::{self, Dense};
 use crate::encoders::{Result, Tensors};
 
 /// `config.json` as transformers writes it.
@@ -46,6 +47,17 @@ const PADDING: u32 = 1;
 /// [`crate::encoders::Error::Unsupported`] for an unknown activation.
 pub fn load(config: &Config, tensors: &dyn Tensors, pooling: Pooling) -> Result<Transformer> {
     Ok(Transformer::new(network(config, tensors)?, pooling))
+}
+
+/// Builds the model with its classification head.
+///
+/// # Errors
+/// As [`load`].
+pub fn classifier(config: &Config, tensors: &dyn Tensors) -> Result<Classifier> {
+    let width = config.hidden_size;
+    let dense = Dense::named(tensors, "classifier.dense", width, Some(width), head::Activation::Tanh)?;
+    let out = Dense::named(tensors, "classifier.out_proj", width, None, head::Activation::Identity)?;
+    Ok(Classifier::new(load(config, tensors, Pooling::Cls)?, dense, None, out))
 }
 
 /// Biases by bucket of distance.

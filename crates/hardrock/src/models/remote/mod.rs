@@ -1,12 +1,14 @@
 //! Models behind an address: how a user brings a GPU, or a provider.
 
 mod client;
+mod concurrent;
+mod rerank;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ use crate::store::Key;
 use crate::{Error, Result};
 use client::Client;
 pub(super) use client::pause;
+use concurrent::Concurrent;
+pub(super) use rerank::open_reranker;
 
 /// How requests are made; nothing here changes a vector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,6 +179,21 @@ impl Server {
     }
 }
 
+/// The host of an address.
+///
+/// # Errors
+/// [`Error::Usage`] for an address with secrets in it.
+fn host(base: &str) -> Result<&str> {
+    let host = base.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if host.contains('@') || base.contains('?') {
+        return Err(Error::usage(
+            "the model's address holds a user, a password or a query",
+            "addresses stand in manifests: give a key in the environment variable HARDROCK_API_KEY instead",
+        ));
+    }
+    Ok(host)
+}
+
 /// The key for an address. OpenAI's own goes to OpenAI alone.
 fn key(host: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let openai = || variable("OPENAI_API_KEY").filter(|_| host == "api.openai.com");
@@ -186,13 +205,7 @@ impl Remote {
         options.remote.check()?;
         let (base, model) = spec.split_once('#').map_or((spec, None), |(base, model)| (base, Some(model)));
         let base = base.trim_end_matches('/');
-        let host = base.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        if host.contains('@') || base.contains('?') {
-            return Err(Error::usage(
-                "the model's address holds a user, a password or a query",
-                "addresses stand in manifests: give a key in the environment variable HARDROCK_API_KEY instead",
-            ));
-        }
+        let host = host(base)?;
         let shape = match base.ends_with("/v1") || base.ends_with("/embeddings") {
             true => Shape::OpenAi,
             false => Shape::Tei,
@@ -262,17 +275,28 @@ impl Remote {
 
     /// Shares texts out to requests.
     fn batches(&self, texts: &[&str]) -> Vec<Range<usize>> {
-        let (mut batches, mut start, mut characters) = (Vec::new(), 0, 0);
-        for (i, text) in texts.iter().enumerate() {
-            if i > start && (i - start == self.options.batch || characters + text.len() > CHARACTERS) {
-                batches.push(start..i);
-                (start, characters) = (i, 0);
-            }
-            characters += text.len();
-        }
-        batches.push(start..texts.len());
-        batches
+        batches(texts.len(), self.options.batch, |i| texts[i].len(), |_| false)
     }
+}
+
+/// Shares `count` things out to requests of at most `most` each and so many characters; one for which `begins` holds begins
+/// a request.
+fn batches(
+    count: usize,
+    most: usize,
+    size: impl Fn(usize) -> usize,
+    begins: impl Fn(usize) -> bool,
+) -> Vec<Range<usize>> {
+    let (mut batches, mut start, mut characters) = (Vec::new(), 0, 0);
+    for i in 0..count {
+        if i > start && (i - start == most || characters + size(i) > CHARACTERS || begins(i)) {
+            batches.push(start..i);
+            (start, characters) = (i, 0);
+        }
+        characters += size(i);
+    }
+    batches.push(start..count);
+    batches
 }
 
 impl Embedder for Remote {
@@ -285,57 +309,20 @@ impl Embedder for Remote {
     }
 
     fn encode(&self, texts: &[&str], out: &mut [f32], cancel: &AtomicBool) -> Result<()> {
-        /// Between two looks at the flag.
-        const LOOK: Duration = Duration::from_millis(100);
         let dim = self.card.dim;
         assert!(out.len() == texts.len() * dim, "a vector for each text");
         if texts.is_empty() {
             return Ok(());
         }
         let batches = self.batches(texts);
-        let owned: Arc<Vec<Vec<String>>> = Arc::new(
-            batches.iter().map(|b| texts[b.clone()].iter().map(|&t| t.to_owned()).collect()).collect(),
-        );
-        let (next, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (answers, answered) = mpsc::channel();
-        // Threads of their own, so that a request that hangs holds nobody when the run is stopped.
-        for _ in 0..self.options.concurrency.min(batches.len()) {
-            let (server, owned, answers) = (self.server.clone(), owned.clone(), answers.clone());
-            let (next, stop) = (next.clone(), stop.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(texts) = owned.get(at) else { break };
-                    if answers.send((at, server.embed(texts, Some(dim), &stop))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(answers);
-        let end = |e: Error| {
-            stop.store(true, Ordering::Relaxed);
-            Err(e)
-        };
-        let mut left = batches.len();
-        while left > 0 {
-            if cancel.load(Ordering::Relaxed) {
-                return end(Error::Interrupted);
-            }
-            match answered.recv_timeout(LOOK) {
-                Ok((at, Ok(vectors))) => {
-                    let rows = &batches[at];
-                    out[rows.start * dim..rows.end * dim].copy_from_slice(&vectors);
-                    left -= 1;
-                }
-                Ok((_, Err(e))) => return end(e),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let problem = format!("{}: the threads that ask it have ended", self.server.url);
-                    return end(Error::Server { problem, help: "run the command again".to_owned() });
-                }
-            }
-        }
-        Ok(())
+        let owned: Vec<Vec<String>> =
+            batches.iter().map(|b| texts[b.clone()].iter().map(|&t| t.to_owned()).collect()).collect();
+        let (server, count) = (self.server.clone(), batches.len());
+        let ask = move |at: usize, stop: &AtomicBool| server.embed(&owned[at], Some(dim), stop);
+        let wait = Concurrent { url: &self.server.url, threads: self.options.concurrency, cancel };
+        wait.run(count, ask, |at, vectors| {
+            let rows = &batches[at];
+            out[rows.start * dim..rows.end * dim].copy_from_slice(&vectors);
+        })
     }
 }

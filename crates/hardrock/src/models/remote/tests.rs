@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::*;
@@ -271,4 +272,84 @@ fn a_rate_holds_requests_back_and_a_stop_is_heard_within_a_second() {
     let result = remote.encode(&["x"], &mut [0.0; 2], &cancel);
     assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+mod reranking {
+    use super::super::rerank::Remote;
+    use super::*;
+    use crate::models::Reranker;
+
+    /// Scores are lengths of query and text; best first, as the server sorts them.
+    fn rerank(request: &Request) -> Reply {
+        let length = |text: &Value| text.as_str().unwrap().len() as f64;
+        let query = length(&request.body["query"]);
+        let texts = request.body["texts"].as_array().unwrap();
+        let mut scores: Vec<(usize, f64)> =
+            texts.iter().enumerate().map(|(i, t)| (i, query * 10.0 + length(t))).collect();
+        scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Reply::Json(scores.iter().map(|(i, s)| json!({"index": i, "score": s})).collect())
+    }
+
+    fn info() -> Reply {
+        Reply::Json(json!({"model_id": "org/cross", "model_sha": "abc", "max_input_length": 77}))
+    }
+
+    fn open(spec: &str, remote: RemoteOptions) -> Result<Remote> {
+        Remote::open(spec, &ModelOptions { remote, ..ModelOptions::default() }, QUICK)
+    }
+
+    const PAIRS: [(&str, &str); 5] = [("q", "a"), ("q", "ccc"), ("q", "bb"), ("qq", "a"), ("qq", "")];
+    const SCORES: [f32; 5] = [11.0, 13.0, 12.0, 21.0, 20.0];
+
+    #[test]
+    fn a_request_holds_one_query_and_scores_come_back_in_the_pairs_order() {
+        let fake = Fake::start(|_, r| if r.path == "/info" { info() } else { rerank(r) });
+        let remote = open(&fake.base, RemoteOptions { batch: 2, ..RemoteOptions::default() }).unwrap();
+        let card = remote.card();
+        assert_eq!(
+            (card.architecture.as_str(), card.revision.as_deref(), card.max_length),
+            ("org/cross", Some("abc"), Some(77))
+        );
+        let mut out = [f32::NAN; 5];
+        remote.score(&PAIRS, &mut out, &AtomicBool::new(false)).unwrap();
+        assert_eq!(out, SCORES);
+        let mut sizes: Vec<usize> =
+            fake.requests()[2..].iter().map(|r| r.body["texts"].as_array().unwrap().len()).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 2, 2]);
+        assert!(fake.requests()[1..].iter().all(|r| r.path == "/rerank" && r.body["truncate"] == true));
+    }
+
+    #[test]
+    fn faults_are_tried_again_and_end_in_the_servers_words() {
+        let fake = Fake::start(|number, r| match number {
+            0 => info(),
+            2 => Reply::Status(429, "", "slow down"),
+            3 => Reply::Truncated,
+            4 => Reply::Json(json!([{"index": 0, "score": 0.5}, {"index": 0, "score": 0.5}])),
+            5 => Reply::Json(json!([{"index": 1, "score": 0.5}])),
+            _ => rerank(r),
+        });
+        let remote = open(&fake.base, RemoteOptions::default()).unwrap();
+        let mut out = [f32::NAN; 3];
+        remote.score(&PAIRS[..3], &mut out, &AtomicBool::new(false)).unwrap();
+        assert_eq!((out, fake.requests().len()), ([11.0, 13.0, 12.0], 7));
+
+        let fake = Fake::start(|number, r| match number {
+            0 => info(),
+            1 => rerank(r),
+            _ => Reply::Json(json!([{"index": 7, "score": 0.5}])),
+        });
+        let remote = open(&fake.base, RemoteOptions::default()).unwrap();
+        let error = remote.score(&PAIRS[..1], &mut out[..1], &AtomicBool::new(false)).unwrap_err();
+        assert!(
+            error.to_string().contains("/rerank: index 7 out of range or given twice, after 6 tries"),
+            "{error}"
+        );
+
+        let refused = open("http://user:secret@host", RemoteOptions::default()).err().unwrap();
+        assert_eq!(refused.exit_code(), 2);
+        let length = ModelOptions { max_length: Some(8), ..ModelOptions::default() };
+        assert_eq!(Remote::open("http://host", &length, QUICK).err().unwrap().exit_code(), 2);
+    }
 }
