@@ -19,6 +19,7 @@ pub mod rows;
 pub mod sources;
 pub mod store;
 pub mod texts;
+pub mod train;
 pub mod validate;
 
 pub use error::{Error, Result};

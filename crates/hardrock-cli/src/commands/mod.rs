@@ -10,6 +10,7 @@ mod mine;
 mod model_args;
 mod report;
 mod search;
+mod train;
 mod validate;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Convert(convert::ConvertArgs),
     Formats(formats::FormatsArgs),
     Validate(validate::ValidateArgs),
+    Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
         Command::Convert(args) => convert::run(&args, globals),
         Command::Formats(args) => formats::run(&args, globals),
         Command::Validate(args) => validate::run(&args, globals),
+        Command::Train(args) => train::run(*args, globals),
         Command::Generate(args) => generate::run(&args),
     }
 }

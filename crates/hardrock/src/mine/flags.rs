@@ -14,6 +14,7 @@ use super::spec::{
     SourceSpec, VectorsSpec,
 };
 use crate::presets::Overrides;
+use crate::train::StaticSpec;
 use crate::{Error, Result};
 
 /// `name:argument` as its two parts.
@@ -277,11 +278,12 @@ pub fn shortfall(what: &str) -> Result<Shortfall> {
     }
 }
 
-/// One source without files: `bm25`, `given`, `random`, `run:FILE`.
+/// One source without files: `bm25`, `static`, `given`, `random`, `run:FILE`.
 pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
     let (name, argument) = parts(entry);
     let source = match name {
         "bm25" => SourceSpec::Bm25(Bm25Spec::default()),
+        "static" => SourceSpec::Static(StaticSpec::default()),
         "given" => SourceSpec::Given {},
         "random" => SourceSpec::Random {},
         "run" => {
@@ -292,7 +294,13 @@ pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
                 source: SourceSpec::Run(RunSpec { path }),
             });
         }
-        _ => return Err(unknown("source", name, &["bm25", "dense", "vectors", "run", "given", "random"])),
+        _ => {
+            return Err(unknown(
+                "source",
+                name,
+                &["bm25", "dense", "static", "vectors", "run", "given", "random"],
+            ));
+        }
     };
     Ok(PoolSpec { name: name.to_owned(), depth, source })
 }

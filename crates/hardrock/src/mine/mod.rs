@@ -17,13 +17,16 @@ mod prepare;
 mod progress;
 mod run;
 mod search;
+mod selected;
 pub mod spec;
 mod taxonomy;
 mod write;
 
 pub use estimate::{Estimate, estimate};
 pub use plan::Plan;
+pub(crate) use prepare::check;
 pub use progress::{Progress, Silent};
 pub use run::{Outcome, RunOptions, run};
 pub use search::search;
+pub(crate) use selected::{Selected, with_selected};
 pub use spec::MineSpec;

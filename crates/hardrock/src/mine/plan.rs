@@ -151,7 +151,9 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
         name => matches!(name, "text" | "near" | "family" | "command"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
-    let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
+    let by_texts = |p: &&PoolSpec| {
+        matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_) | SourceSpec::Static(_))
+    };
     let source = spec.pool.iter().find(by_texts).map(|p| format!("the source `{}`", p.name));
     match filter.or(source) {
         Some(what) => Err(Error::usage(
@@ -214,9 +216,13 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
                 "--top-k must be at least 1",
             ));
         }
-        if let SourceSpec::Bm25(bm25) = &pool.source {
-            bm25.weights.check()?;
-            bm25.tokens.check()?;
+        match &pool.source {
+            SourceSpec::Bm25(bm25) => {
+                bm25.weights.check()?;
+                bm25.tokens.check()?;
+            }
+            SourceSpec::Static(spec) => spec.check()?,
+            _ => {}
         }
     }
     Ok(())

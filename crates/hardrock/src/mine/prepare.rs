@@ -29,7 +29,7 @@ use crate::store::{Key, Stage, Store};
 use crate::{Error, Result};
 
 /// Stops where the user asked to.
-pub(super) fn check(cancel: &AtomicBool) -> Result<()> {
+pub(crate) fn check(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
@@ -48,6 +48,8 @@ pub(super) struct Job<'a> {
     /// Per pool: what is still to be encoded.
     pub(super) outlooks: Vec<Option<Outlook>>,
     pub(super) clock: &'a Clock,
+    /// Bytes that one source's index may take.
+    pub(super) index_budget: u64,
 }
 
 /// Wall seconds per stage.
@@ -148,7 +150,7 @@ pub(super) fn with_job<T>(
                 &dataset.anchors,
                 &judged,
             )?),
-            SourceSpec::Vectors(_) | SourceSpec::Dense(_) => match vectors.ready() {
+            SourceSpec::Vectors(_) | SourceSpec::Dense(_) | SourceSpec::Static(_) => match vectors.ready() {
                 Some([documents, queries]) => {
                     let room = budget.index as usize;
                     let exact = VectorsSource::new(documents, queries, &judged, room, cancel)?;
@@ -255,6 +257,7 @@ pub(super) fn with_job<T>(
         notices,
         outlooks: vectors.iter().map(Pair::pending).collect(),
         clock: &clock,
+        index_budget: budget.index,
     })
 }
 
@@ -282,7 +285,9 @@ fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
         SourceSpec::Vectors(v) => dense::files(v),
         SourceSpec::Dense(dense) => vec![PathBuf::from(&dense.model)],
         SourceSpec::Run(run) => vec![run.path.clone()],
-        SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => Vec::new(),
+        SourceSpec::Bm25(_) | SourceSpec::Static(_) | SourceSpec::Given {} | SourceSpec::Random {} => {
+            Vec::new()
+        }
     }
 }
 
@@ -428,7 +433,7 @@ fn stages(
             .with("depth", (pool.depth as u64).to_le_bytes())
             .with_json("files", &hashes_of(inputs, &files))?
             .with("anchors", [u8::from(plan.all_anchors)]);
-        if matches!(pool.source, SourceSpec::Random {}) {
+        if matches!(pool.source, SourceSpec::Random {} | SourceSpec::Static(_)) {
             key = key.with("seed", spec.seed.to_le_bytes());
         }
         judge_key = judge_key.with("name", &pool.name).with("pool", key.hex());

@@ -98,7 +98,7 @@ fn range(job: &Job<'_>, chunk: usize) -> std::ops::Range<usize> {
 }
 
 /// Fills one pool's stage; returns how many chunks were there already.
-fn propose(
+pub(super) fn propose(
     job: &Job<'_>,
     pool: usize,
     fresh: bool,
@@ -160,7 +160,7 @@ fn recall(job: &Job<'_>, pool: usize) -> Result<Option<SearchRecall>> {
 }
 
 /// Judges and selects chunk by chunk; returns how many chunks were there already.
-fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
+pub(super) fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
     progress.stage("judge", job.judged.len() as u64, "anchors");
     let names = job.plan.names();
     let mut reused = 0;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::read::DataSpec;
 use crate::rows::RowFormat;
+use crate::train::StaticSpec;
 use crate::{Error, Result};
 
 /// A mining job. Every table but `data` may be left out.
@@ -60,6 +61,8 @@ pub enum SourceSpec {
     Vectors(VectorsSpec),
     /// Exact nearest neighbours among the vectors that a model makes of the texts.
     Dense(DenseSpec),
+    /// Exact nearest neighbours among the vectors of a static encoder that is trained on the given pairs.
+    Static(StaticSpec),
     /// A TREC run made elsewhere.
     Run(RunSpec),
     /// The negatives that the input file already has.
@@ -74,6 +77,7 @@ impl SourceSpec {
         match self {
             Self::Vectors(v) => v.approximate,
             Self::Dense(d) => d.approximate,
+            Self::Static(s) => s.approximate,
             _ => None,
         }
     }
@@ -83,6 +87,7 @@ impl SourceSpec {
         match self {
             Self::Vectors(v) => v.approximate = Some(recall),
             Self::Dense(d) => d.approximate = Some(recall),
+            Self::Static(s) => s.approximate = Some(recall),
             _ => {}
         }
     }
@@ -92,13 +97,14 @@ impl SourceSpec {
         match self {
             Self::Vectors(v) => v.metric = metric,
             Self::Dense(d) => d.metric = metric,
+            Self::Static(s) => s.metric = metric,
             _ => {}
         }
     }
 
     /// Whether candidates are neighbours among vectors.
     pub fn is_dense(&self) -> bool {
-        matches!(self, Self::Vectors(_) | Self::Dense(_))
+        matches!(self, Self::Vectors(_) | Self::Dense(_) | Self::Static(_))
     }
 }
 
@@ -155,6 +161,28 @@ pub struct DenseSpec {
     /// Search through clusters to this recall, in (0, 1]; none = exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approximate: Option<f64>,
+}
+
+impl DenseSpec {
+    /// A model as its own files describe it.
+    pub fn of_model(model: String) -> Self {
+        Self {
+            model,
+            prompt_query: None,
+            prompt_passage: None,
+            max_length: None,
+            truncate_dim: None,
+            remote: None,
+            metric: Metric::default(),
+            approximate: None,
+        }
+    }
+
+    /// The same model, its vectors compared otherwise.
+    #[must_use]
+    pub fn compared_by(self, metric: Metric) -> Self {
+        Self { metric, ..self }
+    }
 }
 
 /// How two vectors compare.

@@ -6,6 +6,7 @@ mod modules;
 mod open;
 mod remote;
 mod static_model;
+mod token_table;
 mod tokenizer;
 mod transformer_model;
 mod weights;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::{Error, Result};
 pub use remote::RemoteOptions;
+pub(crate) use token_table::{TokenTable, token_table};
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
