@@ -10,13 +10,14 @@ pub mod filters;
 #[cfg(test)]
 mod fixture;
 mod ids;
+pub mod losses;
 pub mod metrics;
 mod rng;
 pub mod selectors;
 pub mod stats;
 
 pub use block::{
-    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Tally, Verdict, Verdicts,
+    Block, BlockBuilder, Evidence, Mark, NO_RANK, NewRow, Proposal, Reason, Row, Tally, Verdict, Verdicts,
 };
 pub use error::{Error, Result};
 pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Outside, Overlap, Question, Taxonomy};
