@@ -26,11 +26,14 @@ fn main() {
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
     let mut rng = Rng::at(1, 0, 0);
-    let table: Vec<f32> =
-        (0..VOCABULARY * DIM).map(|_| ((0..4).map(|_| rng.unit()).sum::<f64>() - 2.0) as f32 * 0.17).collect();
+    let table: Vec<f32> = (0..VOCABULARY * DIM)
+        .map(|_| ((0..4).map(|_| rng.unit()).sum::<f64>() - 2.0) as f32 * 0.17)
+        .collect();
     let mut token = || ((VOCABULARY as f64 * rng.unit().powi(3)) as u32).min(VOCABULARY as u32 - 1);
     let batches: Vec<Vec<Vec<u32>>> = (0..4)
-        .map(|_| LENGTHS.iter().flat_map(|&n| vec![n; BATCH]).map(|n| (0..n).map(|_| token()).collect()).collect())
+        .map(|_| {
+            LENGTHS.iter().flat_map(|&n| vec![n; BATCH]).map(|n| (0..n).map(|_| token()).collect()).collect()
+        })
         .collect();
     let mut model = StaticTable::new(table, DIM, Adam::default()).unwrap();
     let columns = 2 * BATCH;
@@ -63,7 +66,8 @@ fn main() {
         let block = Scores::new(columns, &scores, &marks).unwrap();
         let share = Share::of(&loss, &block);
         let lines = cells.par_chunks_mut(columns).enumerate();
-        let values: Vec<_> = lines.map(|(row, slope)| share.row(&loss as &dyn RowLoss, &block, row, slope)).collect();
+        let values: Vec<_> =
+            lines.map(|(row, slope)| share.row(&loss as &dyn RowLoss, &block, row, slope)).collect();
         value = share.gather(&values);
         end(2);
         slopes.fill(0.0);

@@ -16,6 +16,7 @@ pub mod presets;
 pub mod read;
 pub mod report;
 pub mod rows;
+pub mod schema;
 pub mod sources;
 pub mod store;
 pub mod texts;

@@ -64,7 +64,7 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
-    /// Comma list of bm25, dense, vectors, run:FILE, given, random [default: vectors where given, bm25,dense with --model,
+    /// Comma list of bm25, dense, static, vectors, run:FILE, given, random [default: vectors where given, bm25,dense with --model,
     /// else bm25]
     #[arg(long, value_name = "LIST", help_heading = "Candidates")]
     source: Option<String>,

@@ -9,6 +9,7 @@ mod generate;
 mod mine;
 mod model_args;
 mod report;
+mod schema;
 mod search;
 mod train;
 mod validate;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Formats(formats::FormatsArgs),
     Validate(validate::ValidateArgs),
     Train(Box<train::TrainArgs>),
+    Schema(schema::SchemaArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
         Command::Formats(args) => formats::run(&args, globals),
         Command::Validate(args) => validate::run(&args, globals),
         Command::Train(args) => train::run(*args, globals),
+        Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hardrock_core::{FilterSpec, SelectorSpec};
 use hardrock_engine::index::{Bm25Options, TokenOptions};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::read::DataSpec;
@@ -12,7 +13,7 @@ use crate::train::StaticSpec;
 use crate::{Error, Result};
 
 /// A mining job. Every table but `data` may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MineSpec {
     /// Seed of every random draw.
@@ -32,7 +33,7 @@ pub struct MineSpec {
 }
 
 /// One source of candidates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolSpec {
     /// Name in reports and column names: lower-case letters, digits, `-`.
@@ -52,7 +53,7 @@ fn default_depth() -> usize {
 }
 
 /// A source as written in TOML: `{ bm25 = { k1 = 0.9 } }`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceSpec {
     /// BM25 over the corpus.
@@ -109,17 +110,19 @@ impl SourceSpec {
 }
 
 /// BM25's parameters.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bm25Spec {
     /// k1, b and the variant.
+    #[schemars(schema_with = "crate::schema::defaults::<Bm25Options>")]
     pub weights: Bm25Options,
     /// How texts become terms.
+    #[schemars(schema_with = "crate::schema::defaults::<TokenOptions>")]
     pub tokens: TokenOptions,
 }
 
 /// Given embeddings, one row per document and anchor, in file order or by id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VectorsSpec {
     /// Vectors of the corpus: `.npy`, `.safetensors`, `.parquet`.
@@ -135,7 +138,7 @@ pub struct VectorsSpec {
 }
 
 /// An encoder and how it reads texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
     /// A model folder, a hub id or the address of a server.
@@ -186,7 +189,7 @@ impl DenseSpec {
 }
 
 /// How two vectors compare.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
     /// Cosine: rows are normalised while they are read.
@@ -197,7 +200,7 @@ pub enum Metric {
 }
 
 /// A run file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
     /// TREC (6 columns), Tevatron (`qid docid score`) or MS MARCO (`qid pid rank`).
@@ -205,7 +208,7 @@ pub struct RunSpec {
 }
 
 /// The judging score.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeSpec {
     /// A pool's name, or `rrf` for reciprocal rank fusion; none = the first dense pool, else the first pool.
@@ -214,11 +217,12 @@ pub struct JudgeSpec {
     /// What `kin` measures.
     pub kin_by: KinBy,
     /// How texts become terms for `kin` where there is no BM25 pool, whose terms it would use.
+    #[schemars(schema_with = "crate::schema::defaults::<TokenOptions>")]
     pub kin_tokens: TokenOptions,
 }
 
 /// The similarity of two documents that `kin` uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KinBy {
     /// tf-idf cosine of the two texts.
@@ -229,10 +233,11 @@ pub enum KinBy {
 }
 
 /// The filters and what they look up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FiltersSpec {
     /// The filters; they always run in the fixed order of `FilterSpec::ORDER`.
+    #[schemars(schema_with = "crate::schema::filters")]
     pub chain: Vec<FilterSpec>,
     /// Jaccard similarity of word shingles from which two documents are of one family.
     pub family_threshold: f32,
@@ -257,12 +262,13 @@ impl Default for FiltersSpec {
 }
 
 /// Which survivors to take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectSpec {
     /// Negatives per anchor.
     pub negatives: usize,
     /// How to choose.
+    #[schemars(schema_with = "crate::schema::selector")]
     pub rule: SelectorSpec,
     /// What to do when an anchor has too few survivors.
     pub shortfall: Shortfall,
@@ -282,7 +288,7 @@ impl Default for SelectSpec {
 }
 
 /// What to do when an anchor has too few survivors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shortfall {
     /// Write fewer.
@@ -295,7 +301,7 @@ pub enum Shortfall {
 }
 
 /// What to write.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriteSpec {
     /// The training file.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hardrock_core::losses::List;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mine::spec::{FiltersSpec, JudgeSpec, Metric, PoolSpec, SelectSpec};
@@ -10,7 +11,7 @@ use crate::read::DataSpec;
 use crate::{Error, Result};
 
 /// A training job. Every table but `data` may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSpec {
     /// Seed of every random draw.
@@ -34,7 +35,7 @@ pub struct TrainSpec {
 }
 
 /// What learns: a static encoder, a table with a vector per token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelTable {
     /// `random`, or the folder of a static model to go on from, or of a transformer whose token embeddings to start with.
@@ -58,7 +59,7 @@ impl Default for ModelTable {
 }
 
 /// Hard negatives, mined before training as `hardrock mine` would.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MineTable {
     /// Whether to mine; without, the other rows' documents are the only negatives.
@@ -86,7 +87,7 @@ impl Default for MineTable {
 }
 
 /// What a step sees.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchTable {
     /// Pairs, at least 2.
@@ -102,7 +103,7 @@ impl Default for BatchTable {
 }
 
 /// What is minimised: the softmax of the anchor's cosines over the batch's documents (InfoNCE).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossTable {
     /// Divides the cosines, above 0.
@@ -127,7 +128,7 @@ impl LossTable {
 }
 
 /// How the weights move: Adam, only where a batch touches them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimiserTable {
     /// Passes over the pairs, at most.
@@ -147,7 +148,7 @@ impl Default for OptimiserTable {
 }
 
 /// How a learning rate falls after its warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
     /// In a straight line to 0.
@@ -160,7 +161,7 @@ pub enum Decay {
 }
 
 /// What is held out: anchors that no step sees, to say after each epoch how well the model finds their positives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidateTable {
     /// Share of the anchors, in [0, 0.9]; 0 = nothing is held out, and the last epoch's weights are kept.
@@ -178,7 +179,7 @@ impl Default for ValidateTable {
 }
 
 /// What to write.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainWrite {
     /// The model's folder.
@@ -194,7 +195,7 @@ impl Default for TrainWrite {
 }
 
 /// The source `static` of mining: an encoder that is trained on the given pairs and then searched with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StaticSpec {
     /// Columns of a vector.

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 use client::Client;
 
 /// How requests are made; nothing here changes a vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RemoteOptions {
     /// Requests under way at once.
