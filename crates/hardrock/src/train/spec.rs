@@ -143,7 +143,7 @@ pub struct OptimiserTable {
 
 impl Default for OptimiserTable {
     fn default() -> Self {
-        Self { epochs: 10, rate: 0.01, warmup: 0.1, decay: Decay::Linear }
+        Self { epochs: 20, rate: 0.03, warmup: 0.1, decay: Decay::Linear }
     }
 }
 
@@ -222,9 +222,9 @@ impl Default for StaticSpec {
         Self {
             dim: 256,
             vocabulary: 30_000,
-            epochs: 3,
+            epochs: 5,
             batch: 256,
-            rate: 0.01,
+            rate: 0.03,
             temperature: 0.05,
             approximate: None,
             metric: Metric::Cosine,
