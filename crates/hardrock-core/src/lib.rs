@@ -10,6 +10,7 @@ pub mod filters;
 #[cfg(test)]
 mod fixture;
 mod ids;
+pub mod losses;
 pub mod metrics;
 mod opinion;
 pub mod p_fn;
@@ -19,7 +20,7 @@ pub mod selectors;
 pub mod stats;
 
 pub use block::{
-    Block, BlockBuilder, Evidence, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict, Verdicts,
+    Block, BlockBuilder, Evidence, Mark, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict, Verdicts,
 };
 pub use error::{Error, Result};
 pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Opinion, Outside, Overlap, Question, Taxonomy};

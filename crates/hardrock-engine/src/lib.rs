@@ -4,3 +4,4 @@ pub mod encoders;
 pub mod index;
 #[allow(unsafe_code)]
 pub mod kernel;
+pub mod training;

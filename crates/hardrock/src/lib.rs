@@ -17,9 +17,11 @@ pub mod presets;
 pub mod read;
 pub mod report;
 pub mod rows;
+pub mod schema;
 pub mod sources;
 pub mod store;
 pub mod texts;
+pub mod train;
 pub mod validate;
 pub mod verdicts;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use hardrock::models::{self, Embedder, ModelOptions, Precision, Roles};
 
 /// A model of every architecture, and what its card says: dimension, length, pooling, unit length.
-const MODELS: [(&str, usize, usize, &str, bool); 9] = [
+const MODELS: [(&str, usize, usize, &str, bool); 10] = [
     ("bert", 40, 48, "mean", true),
     ("roberta", 22, 46, "cls", true),
     ("xlm-roberta", 40, 48, "max", false),
@@ -17,6 +17,7 @@ const MODELS: [(&str, usize, usize, &str, bool); 9] = [
     ("mpnet", 40, 190, "mean", true),
     ("modernbert", 32, 64, "mean", true),
     ("modernbert-last", 32, 64, "lasttoken", false),
+    ("trained-static", 12, 24, "mean", true),
     ("nomic_bert", 24, 64, "mean", true),
 ];
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use hardrock::mine::Silent;
 use hardrock::models::{self, ModelOptions, Reranker};
 
 /// Every architecture with the longest pair in tokens.

@@ -69,7 +69,7 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
-    /// Comma list of bm25, dense, vectors, graph, run:FILE, given, random; graph:SOURCE says what makes neighbours [default: vectors where given, bm25,dense with --model,
+    /// Comma list of bm25, dense, static, vectors, graph, run:FILE, given, random; graph:SOURCE says what makes neighbours [default: vectors where given, bm25,dense with --model,
     /// else bm25]
     #[arg(long, value_name = "LIST", help_heading = "Candidates")]
     source: Option<String>,

@@ -14,7 +14,9 @@ mod mine_summary;
 mod model_args;
 mod parse;
 mod report;
+mod schema;
 mod search;
+mod train;
 mod validate;
 
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Convert(convert::ConvertArgs),
     Formats(formats::FormatsArgs),
     Validate(validate::ValidateArgs),
+    Train(Box<train::TrainArgs>),
+    Schema(schema::SchemaArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -68,6 +72,8 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<u8> {
         Command::Convert(args) => convert::run(&args, globals),
         Command::Formats(args) => formats::run(&args, globals),
         Command::Validate(args) => validate::run(&args, globals),
+        Command::Train(args) => train::run(*args, globals),
+        Command::Schema(args) => schema::run(&args),
         Command::Generate(args) => generate::run(&args),
     }
 }

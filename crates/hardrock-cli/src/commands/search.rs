@@ -37,7 +37,7 @@ pub(crate) struct SearchArgs {
     /// Search only for the queries of this split [default: all queries]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Comma list of bm25, dense, vectors, graph[:SOURCE], run:FILE [default: vectors or dense where given, else bm25]
+    /// Comma list of bm25, dense, static, vectors, graph[:SOURCE], run:FILE [default: vectors or dense where given, else bm25]
     #[arg(long, value_name = "LIST")]
     source: Option<String>,
     #[command(flatten)]

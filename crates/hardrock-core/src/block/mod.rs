@@ -4,6 +4,7 @@
 //! item id). A dropped cell keeps its place and its [`Verdict`]; nothing is ever removed.
 
 mod builder;
+mod mark;
 mod tally;
 mod verdict;
 
@@ -11,6 +12,7 @@ use std::ops::Range;
 
 use crate::{AnchorId, Error, ItemId, Result};
 pub use builder::{BlockBuilder, NewRow, Proposal};
+pub use mark::Mark;
 pub use tally::Tally;
 pub use verdict::{Reason, Verdict, Verdicts};
 

@@ -9,13 +9,14 @@ use hardrock_core::AnchorId;
 
 use super::Progress;
 use super::plan::Plan;
-use super::spec::{DenseSpec, PoolSpec, SourceSpec, VectorsSpec};
+use super::spec::{DenseSpec, Metric, PoolSpec, SourceSpec, VectorsSpec};
 use crate::Result;
 use crate::embed::{self, Outlook, Wanted};
 use crate::models::{self, Embedder, ModelOptions, Roles};
 use crate::read::{self, Dataset, Table};
 use crate::sources::{self, NO_ROW, Vectors};
 use crate::store::{Key, Store};
+use crate::train::{StaticSpec, train_source};
 
 /// One model per pool that has one.
 pub(super) type Models = Vec<Option<Box<dyn Embedder>>>;
@@ -121,6 +122,7 @@ impl Side<'_> {
                     }
                     made
                 }
+                (SourceSpec::Static(spec), _) => self.trained(spec, plan, progress, cancel)?,
                 _ => Pair::None,
             });
         }
@@ -134,6 +136,29 @@ impl Side<'_> {
         let documents = open(&spec.corpus, &self.dataset.items, "documents")?;
         let queries = open(&spec.queries, &self.dataset.anchors, "queries")?;
         Ok(Pair::Ready(Box::new([documents, queries])))
+    }
+
+    /// The vectors of an encoder that is trained on the data's own pairs.
+    fn trained(
+        &self,
+        spec: &StaticSpec,
+        plan: &Plan,
+        progress: &dyn Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Pair> {
+        let level = plan.spec.data.level;
+        let encoder = StaticSpec { approximate: None, metric: Metric::default(), ..spec.clone() };
+        let key = Key::new("static")
+            .with("read", self.read_key.hex())
+            .with_json("encoder", &encoder)?
+            .with("seed", plan.spec.seed.to_le_bytes());
+        let stage = self.store.stage("static", &key)?;
+        let anchors: Vec<u32> = self.judged.iter().map(|a| a.0).collect();
+        let data = (self.dataset, level, &anchors[..]);
+        let folder = train_source(&encoder, plan.spec.seed, data, stage.folder(), progress, cancel)?;
+        let dense = DenseSpec::of_model(folder.display().to_string()).compared_by(spec.metric);
+        let model = models::open(&dense.model, &ModelOptions::default())?;
+        self.made(&dense, &*model, Encode::All, progress, cancel)
     }
 
     fn made(

@@ -17,6 +17,7 @@ use super::spec::{
     Shortfall, SourceSpec, VectorsSpec,
 };
 use crate::presets::Overrides;
+use crate::train::StaticSpec;
 use crate::{Error, Result};
 
 /// `name:argument` as its two parts.
@@ -294,11 +295,12 @@ pub fn shortfall(what: &str) -> Result<Shortfall> {
     }
 }
 
-/// One source without files: `bm25`, `given`, `random`, `run:FILE`.
+/// One source without files: `bm25`, `static`, `given`, `random`, `run:FILE`.
 pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
     let (name, argument) = parts(entry);
     let source = match name {
         "bm25" => SourceSpec::Bm25(Bm25Spec::default()),
+        "static" => SourceSpec::Static(StaticSpec::default()),
         "given" => SourceSpec::Given {},
         "random" => SourceSpec::Random {},
         "run" => {
@@ -313,7 +315,7 @@ pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
             return Err(unknown(
                 "source",
                 name,
-                &["bm25", "dense", "vectors", "graph", "run", "given", "random"],
+                &["bm25", "dense", "static", "vectors", "graph", "run", "given", "random"],
             ));
         }
     };

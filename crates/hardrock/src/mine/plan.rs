@@ -205,7 +205,9 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
         name => matches!(name, "text" | "near" | "guide" | "rerank" | "command" | "p_fn"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
-    let by_texts = |p: &&PoolSpec| matches!(p.source.compares(), SourceSpec::Bm25(_) | SourceSpec::Dense(_));
+    let by_texts = |p: &&PoolSpec| {
+        matches!(p.source.compares(), SourceSpec::Bm25(_) | SourceSpec::Dense(_) | SourceSpec::Static(_))
+    };
     let source = spec.pool.iter().find(by_texts).map(|p| format!("the source `{}`", p.name));
     match filter.or(source) {
         Some(what) => Err(Error::usage(
@@ -274,9 +276,13 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
                 "--top-k must be at least 1",
             ));
         }
-        if let SourceSpec::Bm25(bm25) = pool.source.compares() {
-            bm25.weights.check()?;
-            bm25.tokens.check()?;
+        match pool.source.compares() {
+            SourceSpec::Bm25(bm25) => {
+                bm25.weights.check()?;
+                bm25.tokens.check()?;
+            }
+            SourceSpec::Static(spec) => spec.check()?,
+            _ => {}
         }
         if let SourceSpec::Graph(graph) = &pool.source {
             check_graph(&pool.name, graph)?;
@@ -286,7 +292,7 @@ fn check_pools(pools: &[PoolSpec]) -> Result<()> {
 }
 
 /// Whether something in the job cannot be done without p_fn.
-fn asks_for_p_fn(spec: &MineSpec) -> bool {
+pub(super) fn asks_for_p_fn(spec: &MineSpec) -> bool {
     spec.p_fn.promise.is_some()
         || spec.write.weight.is_some()
         || spec.p_fn.verdicts.is_some()

@@ -31,7 +31,7 @@ use crate::store::{Key, Stage, Store};
 use crate::{Error, Result};
 
 /// Stops where the user asked to.
-pub(super) fn check(cancel: &AtomicBool) -> Result<()> {
+pub(crate) fn check(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn with_job<T>(
     for (at, pool) in plan.spec.pool.iter().enumerate() {
         let own = Belongings { vectors: &vectors[at], clusters: &clusters[at], documents: &documents[at] };
         let source: Box<dyn Source + '_> = match &pool.source {
-            SourceSpec::Bm25(_) | SourceSpec::Vectors(_) | SourceSpec::Dense(_) => {
+            SourceSpec::Bm25(_) | SourceSpec::Vectors(_) | SourceSpec::Dense(_) | SourceSpec::Static(_) => {
                 opener.search(&pool.source, &own)?
             }
             SourceSpec::Graph(graph) => {
@@ -331,7 +331,11 @@ fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
         SourceSpec::Vectors(v) => dense::files(v),
         SourceSpec::Dense(dense) => vec![PathBuf::from(&dense.model)],
         SourceSpec::Run(run) => vec![run.path.clone()],
-        SourceSpec::Bm25(_) | SourceSpec::Graph(_) | SourceSpec::Given {} | SourceSpec::Random {} => {
+        SourceSpec::Bm25(_)
+        | SourceSpec::Static(_)
+        | SourceSpec::Graph(_)
+        | SourceSpec::Given {}
+        | SourceSpec::Random {} => {
             Vec::new()
         }
     }
@@ -525,7 +529,8 @@ fn stages(
             .with("depth", (pool.depth as u64).to_le_bytes())
             .with_json("files", &hashes_of(inputs, &files))?
             .with("anchors", [u8::from(plan.all_anchors)]);
-        if matches!(pool.source, SourceSpec::Random {}) || pool.source.approximate().is_some() {
+        let seeded = matches!(pool.source, SourceSpec::Random {} | SourceSpec::Static(_));
+        if seeded || pool.source.approximate().is_some() {
             key = key.with("seed", spec.seed.to_le_bytes());
         }
         judge_key = judge_key.with("name", &pool.name).with("pool", key.hex());

@@ -82,16 +82,7 @@ pub(super) fn run_plan(
             }
             job.clock.lap(&format!("candidates: {}", plan.spec.pool[pool].name));
         }
-        promise::learn_models(job, progress, cancel)?;
-        if job.judge.p_fn.is_some() {
-            job.clock.lap("learn p_fn");
-        }
-        let promised = promise::settle(job, progress, cancel)?;
-        if let Some(promised) = &promised {
-            // Nobody else sets it.
-            let _ = job.judge.limit.set(promised.threshold);
-            job.clock.lap("promise");
-        }
+        let promised = estimate_false_negatives(job, progress, cancel)?;
         reused += judge(job, options.fresh, progress, cancel)?;
         job.clock.lap("judge");
         let written = write::write(job, options, replace, recalls, promised.as_ref(), progress, cancel)?;
@@ -99,6 +90,25 @@ pub(super) fn run_plan(
         job.judged_stage.remove()?;
         Ok(Outcome { manifest: written.manifest, files: written.files, reused, seconds: job.clock.total() })
     })
+}
+
+/// Learns p_fn from the proposals, and sets the threshold that a promise asks for.
+pub(super) fn estimate_false_negatives(
+    job: &Job<'_>,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Option<promise::Promised>> {
+    promise::learn_models(job, progress, cancel)?;
+    if job.judge.p_fn.is_some() {
+        job.clock.lap("learn p_fn");
+    }
+    let promised = promise::settle(job, progress, cancel)?;
+    if let Some(promised) = &promised {
+        // Nobody else sets it.
+        let _ = job.judge.limit.set(promised.threshold);
+        job.clock.lap("promise");
+    }
+    Ok(promised)
 }
 
 /// Number of chunks of a job.
@@ -199,7 +209,7 @@ fn recall(job: &Job<'_>, pool: usize) -> Result<Option<SearchRecall>> {
 }
 
 /// Judges and selects chunk by chunk; returns how many chunks were there already.
-fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
+pub(super) fn judge(job: &Job<'_>, fresh: bool, progress: &dyn Progress, cancel: &AtomicBool) -> Result<u64> {
     progress.stage("judge", job.judged.len() as u64, "anchors");
     let names = job.plan.columns();
     let mut reused = 0;

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use hardrock_core::promise::Kind;
 use hardrock_core::{FilterSpec, SelectorSpec};
 use hardrock_engine::index::{Bm25Options, TokenOptions};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::read::DataSpec;
 use crate::rows::RowFormat;
+use crate::train::StaticSpec;
 use crate::{Error, Result};
 
 /// A mining job. Every table but `data` may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MineSpec {
     /// Seed of every random draw.
@@ -34,7 +36,7 @@ pub struct MineSpec {
 }
 
 /// One source of candidates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolSpec {
     /// Name in reports and column names: lower-case letters, digits, `-`.
@@ -54,7 +56,7 @@ fn default_depth() -> usize {
 }
 
 /// A source as written in TOML: `{ bm25 = { k1 = 0.9 } }`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceSpec {
     /// BM25 over the corpus.
@@ -65,6 +67,8 @@ pub enum SourceSpec {
     Dense(DenseSpec),
     /// The nearest documents of each positive.
     Graph(GraphSpec),
+    /// Exact nearest neighbours among the vectors of a static encoder that is trained on the given pairs.
+    Static(StaticSpec),
     /// A TREC run made elsewhere.
     Run(RunSpec),
     /// The negatives that the input file already has.
@@ -95,6 +99,7 @@ impl SourceSpec {
         match self.compares() {
             Self::Vectors(v) => v.approximate,
             Self::Dense(d) => d.approximate,
+            Self::Static(s) => s.approximate,
             _ => None,
         }
     }
@@ -112,6 +117,7 @@ impl SourceSpec {
         match self.compares_mut() {
             Self::Vectors(v) => v.approximate = Some(recall),
             Self::Dense(d) => d.approximate = Some(recall),
+            Self::Static(s) => s.approximate = Some(recall),
             _ => {}
         }
     }
@@ -121,6 +127,7 @@ impl SourceSpec {
         match self.compares_mut() {
             Self::Vectors(v) => v.metric = metric,
             Self::Dense(d) => d.metric = metric,
+            Self::Static(s) => s.metric = metric,
             _ => {}
         }
     }
@@ -136,22 +143,24 @@ impl SourceSpec {
 
     /// Whether candidates are neighbours among vectors.
     pub fn is_dense(&self) -> bool {
-        matches!(self, Self::Vectors(_) | Self::Dense(_))
+        matches!(self, Self::Vectors(_) | Self::Dense(_) | Self::Static(_))
     }
 }
 
 /// BM25's parameters.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bm25Spec {
     /// k1, b and the variant.
+    #[schemars(schema_with = "crate::schema::defaults::<Bm25Options>")]
     pub weights: Bm25Options,
     /// How texts become terms.
+    #[schemars(schema_with = "crate::schema::defaults::<TokenOptions>")]
     pub tokens: TokenOptions,
 }
 
 /// Given embeddings, one row per document and anchor, in file order or by id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VectorsSpec {
     /// Vectors of the corpus: `.npy`, `.safetensors`, `.parquet`.
@@ -181,7 +190,7 @@ pub struct GraphSpec {
 }
 
 /// An encoder and how it reads texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
     /// A model folder, a hub id or the address of a server.
@@ -212,8 +221,30 @@ pub struct DenseSpec {
     pub approximate: Option<f64>,
 }
 
+impl DenseSpec {
+    /// A model as its own files describe it.
+    pub fn of_model(model: String) -> Self {
+        Self {
+            model,
+            prompt_query: None,
+            prompt_passage: None,
+            max_length: None,
+            truncate_dim: None,
+            remote: None,
+            metric: Metric::default(),
+            approximate: None,
+        }
+    }
+
+    /// The same model, its vectors compared otherwise.
+    #[must_use]
+    pub fn compared_by(self, metric: Metric) -> Self {
+        Self { metric, ..self }
+    }
+}
+
 /// How two vectors compare.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
     /// Cosine: rows are normalised while they are read.
@@ -224,7 +255,7 @@ pub enum Metric {
 }
 
 /// A run file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
     /// TREC (6 columns), Tevatron (`qid docid score`) or MS MARCO (`qid pid rank`).
@@ -232,7 +263,7 @@ pub struct RunSpec {
 }
 
 /// The judging score.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeSpec {
     /// A pool's name, or `rrf` for reciprocal rank fusion; none = the first dense pool, else the first pool.
@@ -241,11 +272,12 @@ pub struct JudgeSpec {
     /// What `kin` measures.
     pub kin_by: KinBy,
     /// How texts become terms for `kin` where there is no BM25 pool, whose terms it would use.
+    #[schemars(schema_with = "crate::schema::defaults::<TokenOptions>")]
     pub kin_tokens: TokenOptions,
 }
 
 /// The similarity of two documents that `kin` uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KinBy {
     /// tf-idf cosine of the two texts.
@@ -256,10 +288,11 @@ pub enum KinBy {
 }
 
 /// The filters and what they look up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FiltersSpec {
     /// The filters; they always run in the fixed order of `FilterSpec::ORDER`.
+    #[schemars(schema_with = "crate::schema::filters")]
     pub chain: Vec<FilterSpec>,
     /// What makes two documents one family.
     pub family_by: FamilyBy,
@@ -362,12 +395,13 @@ fn default_kind() -> Kind {
 }
 
 /// Which survivors to take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SelectSpec {
     /// Negatives per anchor.
     pub negatives: usize,
     /// How to choose.
+    #[schemars(schema_with = "crate::schema::selector")]
     pub rule: SelectorSpec,
     /// What to do when an anchor has too few survivors.
     pub shortfall: Shortfall,
@@ -387,7 +421,7 @@ impl Default for SelectSpec {
 }
 
 /// What to do when an anchor has too few survivors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shortfall {
     /// Write fewer.
@@ -400,7 +434,7 @@ pub enum Shortfall {
 }
 
 /// What to write.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriteSpec {
     /// The training file.

@@ -8,6 +8,7 @@ mod open;
 mod remote;
 mod reranker;
 mod static_model;
+mod token_table;
 mod tokenizer;
 mod transformer_model;
 mod weights;
@@ -21,6 +22,7 @@ pub use hardrock_engine::encoders::Precision;
 use hub::{HubId, Snapshot};
 pub use remote::RemoteOptions;
 pub use reranker::{Reranker, open_reranker};
+pub(crate) use token_table::{TokenTable, token_table};
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -127,6 +127,7 @@ fn folder(id: &str, root: &Path, revision: Option<String>, options: &ModelOption
     let activation = Activation::from_name(&name).map_err(|e| folder.model_error("", e))?;
     let card = Card {
         id: id.to_owned(),
+        revision,
         architecture: config.kind().to_owned(),
         dim: 1,
         max_length,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bad_rows::OnBadRow;
@@ -11,7 +12,7 @@ use crate::{Error, Result};
 
 /// The `[data]` table. One shape is given: `folder`, or `corpus` and `queries` (with `qrels`), or `pairs`, or `triples`,
 /// or `rows`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "snake_case")]
 pub struct DataSpec {
     /// A folder in BEIR layout, or as on the Hugging Face hub (`corpus/*.parquet` …).

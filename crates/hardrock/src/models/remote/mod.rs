@@ -23,7 +23,7 @@ use concurrent::Concurrent;
 pub(super) use rerank::open_reranker;
 
 /// How requests are made; nothing here changes a vector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RemoteOptions {
     /// Requests under way at once.
