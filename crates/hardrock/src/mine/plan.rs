@@ -331,6 +331,8 @@ fn p_fn(spec: &mut MineSpec, ids_only: bool) -> Result<()> {
         ));
     }
     Ok(())
+}
+
 fn check_graph(name: &str, graph: &GraphSpec) -> Result<()> {
     use SourceSpec::{Bm25, Dense, Vectors};
     if !matches!(*graph.over, Bm25(_) | Dense(_) | Vectors(_)) {
