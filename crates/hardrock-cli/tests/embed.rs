@@ -237,7 +237,7 @@ fn a_precision_reaches_mining_and_its_manifest_and_is_refused_where_nothing_woul
     let queries: String = (0..5).map(|i| format!("{{\"_id\": \"q{i}\", \"text\": \"fox {i}\"}}\n")).collect();
     file(folder.path(), "data/queries.jsonl", &queries);
     let judged: String = (0..5).map(|i| format!("q{i}\td{i}\t1\n")).collect();
-    file(folder.path(), "data/qrels/test.tsv", &format!("query-id\tcorpus-id\tscore\n{judged}"));
+    file(folder.path(), "data/qrels/train.tsv", &format!("query-id\tcorpus-id\tscore\n{judged}"));
     let data = folder.path().join("data").display().to_string();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let options = ["--model", &transformer(), "--precision", "int8"];
