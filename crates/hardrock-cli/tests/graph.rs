@@ -40,10 +40,20 @@ fn candidates_of_an_anchor_are_the_documents_nearest_to_its_positives() {
 
     // The same by searching the corpus for its own documents.
     let (model, corpus) = (data("static-minilm"), data("cwe").join("corpus.jsonl").display().to_string());
-    let (model, run_file) = (model.display().to_string(), path("self.trec"));
-    let search = ["search", "--corpus", &corpus, "--queries", &corpus, "--model", &model, "--top-k", "21"];
-    let passage = ["--prompt-query", "", "-q", "-o", &run_file];
-    succeed(search.iter().chain(&passage));
+    let (model, run_file, c) = (model.display().to_string(), path("self.trec"), path("c.npy"));
+    succeed(["embed", "--model", &model, &corpus, "-o", &c, "-q"]);
+    succeed([
+        "search",
+        "--corpus-vectors",
+        &c,
+        "--query-vectors",
+        &c,
+        "--top-k",
+        "21",
+        "-q",
+        "-o",
+        &run_file,
+    ]);
     let near = per_query(&std::fs::read_to_string(&run_file).unwrap());
 
     let mut checked = 0;
@@ -82,6 +92,13 @@ fn the_graph_joins_other_sources_with_scores_of_its_own_and_the_same_bytes_whate
     let further = mine(folder.path(), "four.jsonl", &[&sources[..], &["--graph-retrieved", "5"]].concat());
     let retrieved = |out: &Path| manifest(out)["counts"]["retrieved"].as_u64().unwrap();
     assert!(retrieved(&other) < retrieved(&one) && retrieved(&one) != retrieved(&further));
+
+    let (input, work) = (data("cwe").display().to_string(), folder.path().join("work").display().to_string());
+    let start = ["mine", &input, "-o", "-", "--format", "native", "--graph-retrieved", "5", "--print-spec"];
+    let (toml, _) = succeed(start.iter().chain(&sources));
+    let (spec, five) = (file(folder.path(), "job.toml", &toml), folder.path().join("five.jsonl"));
+    succeed(["mine", &spec.display().to_string(), "-q", "--work", &work, "-o", &five.display().to_string()]);
+    assert_eq!(bytes(&further), bytes(&five), "{toml}");
 }
 
 #[test]
