@@ -130,7 +130,8 @@ fn a_cross_encoder_judges_what_lives_and_another_margin_asks_it_nothing() {
     let cross = model("cross-bert");
     let filter = |rest: &str| format!("known,rerank:{cross}{rest}");
     let a = mine("a.jsonl", &filter(",margin=0.2"), &[]);
-    let reranker = models::open_reranker(&cross, &ModelOptions::default()).unwrap();
+    let (quiet, never) = (hardrock::mine::Silent, std::sync::atomic::AtomicBool::new(false));
+    let reranker = models::open_reranker(&cross, &ModelOptions::default(), &quiet, &never).unwrap();
     let score = |query: &str, document: &str| {
         let mut out = [f32::NAN];
         reranker

@@ -20,7 +20,8 @@ pub mod selectors;
 pub mod stats;
 
 pub use block::{
-    Block, BlockBuilder, Evidence, Mark, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict, Verdicts,
+    Block, BlockBuilder, Evidence, Mark, NO_RANK, NewRow, Proposal, Reason, Row, Signal, Tally, Verdict,
+    Verdicts,
 };
 pub use error::{Error, Result};
 pub use facts::{ABSENT, Catalogue, Facts, Known, Likeness, Opinion, Outside, Overlap, Question, Taxonomy};

@@ -43,6 +43,16 @@ pub(crate) fn selector(_: &mut SchemaGenerator) -> Schema {
     Schema::try_from(rule).unwrap_or_default()
 }
 
+/// Numbers that a model computes with.
+pub(crate) fn precision(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": ["f32", "int8", null]})
+}
+
+/// How a promise is kept.
+pub(crate) fn promise_kind(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": ["confident", "average"]})
+}
+
 /// One of several components by name, with the parameters that have a default. A parameter without one is not described, but
 /// allowed.
 fn named<T: serde::Serialize>(names: &[&str], default: impl Fn(&str) -> Option<T>) -> Value {

@@ -11,8 +11,8 @@ use hardrock_core::{AnchorId, Asking, FilterSpec, ItemId, Opinion};
 use hardrock_engine::index::rows::normalise;
 use hardrock_engine::kernel::{Isa, dots};
 
-use super::{Progress, Silent};
 use super::plan::Plan;
+use super::{Progress, Silent};
 use crate::embed::{self, Cache, TextKey, Wanted};
 use crate::models::{self, Embedder, ModelOptions, RemoteOptions, Reranker, Roles};
 use crate::read::{Dataset, Table};

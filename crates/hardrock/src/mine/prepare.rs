@@ -335,9 +335,7 @@ fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
         | SourceSpec::Static(_)
         | SourceSpec::Graph(_)
         | SourceSpec::Given {}
-        | SourceSpec::Random {} => {
-            Vec::new()
-        }
+        | SourceSpec::Random {} => Vec::new(),
     }
 }
 

@@ -176,7 +176,7 @@ pub struct VectorsSpec {
 }
 
 /// Neighbours of positives in the graph of the corpus.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GraphSpec {
     /// What says which documents are near: a `bm25`, `vectors` or `dense` source.
@@ -209,6 +209,7 @@ pub struct DenseSpec {
     pub truncate_dim: Option<usize>,
     /// Numbers that a transformer computes with; none = f32, or what a server has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::precision")]
     pub precision: Option<crate::models::Precision>,
     /// How a model behind an address is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -230,6 +231,7 @@ impl DenseSpec {
             prompt_passage: None,
             max_length: None,
             truncate_dim: None,
+            precision: None,
             remote: None,
             metric: Metric::default(),
             approximate: None,
@@ -302,7 +304,7 @@ pub struct FiltersSpec {
 }
 
 /// What makes two documents one family.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FamilyBy {
     /// Jaccard similarity of the texts' word shingles.
@@ -339,7 +341,7 @@ impl Default for FiltersSpec {
 }
 
 /// How p_fn is estimated, and what is promised of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PFnSpec {
     /// Where the estimate comes from.
@@ -356,7 +358,7 @@ pub struct PFnSpec {
 }
 
 /// Where p_fn comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PFnModel {
     /// Learned from other anchors' positives where they allow it, else shipped; estimated where the corpus's terms are at
@@ -370,7 +372,7 @@ pub enum PFnModel {
 }
 
 /// A promise about the share of false negatives among the selected.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromiseSpec {
     /// Highest share, in (0, 1).
@@ -380,6 +382,7 @@ pub struct PromiseSpec {
     pub confidence: f64,
     /// Kept at this confidence, or on average.
     #[serde(default = "default_kind")]
+    #[schemars(schema_with = "crate::schema::promise_kind")]
     pub kind: Kind,
 }
 
@@ -454,7 +457,7 @@ pub struct WriteSpec {
 }
 
 /// The weight of a negative in training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Weight {
     /// 1 - p_fn: a negative counts as much as it is one.

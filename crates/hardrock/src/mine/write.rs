@@ -180,7 +180,9 @@ impl Candidates {
         let file = AtomicFile::create(path, true)?;
         let score_by = job.plan.spec.judge.score_by.as_deref().unwrap_or_default();
         let signals = job.judge.p_fn.as_ref().map(|e| e.signals()).unwrap_or_default();
-        Ok(Self { writer: CandidatesWriter::create_with(file, path, &job.plan.columns(), &signals, score_by)? })
+        Ok(Self {
+            writer: CandidatesWriter::create_with(file, path, &job.plan.columns(), &signals, score_by)?,
+        })
     }
 
     fn finish(self) -> Result<PathBuf> {

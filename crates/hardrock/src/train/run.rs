@@ -84,6 +84,7 @@ pub fn run(
         judge: spec.mine.judge.clone(),
         filters: spec.mine.filters.clone(),
         select: spec.mine.select.clone(),
+        p_fn: Default::default(),
         write: WriteSpec { path: spec.write.path.clone(), ..WriteSpec::default() },
     };
     let enabled = spec.mine.enabled && spec.batch.negatives > 0;
