@@ -21,7 +21,9 @@ mod plain;
 #[cfg(test)]
 mod plain_eight;
 mod product;
+pub(crate) mod slopes;
 mod topk;
+pub(crate) mod transpose;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 

@@ -2,6 +2,7 @@
 
 mod embedder;
 mod folder;
+pub mod learner;
 mod modules;
 mod open;
 mod remote;

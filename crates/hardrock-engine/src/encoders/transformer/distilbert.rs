@@ -8,6 +8,7 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
+use super::training::plan::{LayerNames, Plan};
 use super::{Network, Pooling, Transformer};
 use crate::encoders::{Result, Tensors};
 
@@ -19,6 +20,11 @@ pub struct Config {
     n_heads: usize,
     hidden_dim: usize,
     activation: String,
+    /// Only a random start asks for these: a folder's tables say it themselves.
+    #[serde(default)]
+    vocab_size: usize,
+    #[serde(default)]
+    max_position_embeddings: usize,
 }
 
 /// Added to a variance; the model has no setting for it.
@@ -31,6 +37,37 @@ const EPS: f64 = 1e-12;
 /// [`crate::encoders::Error::Unsupported`] for an unknown activation.
 pub fn load(config: &Config, tensors: &dyn Tensors, pooling: Pooling) -> Result<Transformer> {
     Ok(Transformer::new(network(config, tensors)?, pooling))
+}
+
+/// The names and sizes that training goes by.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn plan(config: &Config) -> Result<Plan> {
+    let layer = |i: usize| {
+        let at = |name: &str| format!("transformer.layer.{i}.{name}");
+        LayerNames {
+            sides: ["q_lin", "k_lin", "v_lin"].map(|name| at(&format!("attention.{name}"))),
+            out: at("attention.out_lin"),
+            middle: at("sa_layer_norm"),
+            up: at("ffn.lin1"),
+            down: at("ffn.lin2"),
+            last: at("output_layer_norm"),
+        }
+    };
+    Ok(Plan {
+        prefix: "distilbert.",
+        hidden: config.dim,
+        heads: config.n_heads,
+        inner: config.hidden_dim,
+        eps: EPS,
+        activation: Activation::from_name(&config.activation)?,
+        padding: None,
+        types: None,
+        layers: (0..config.n_layers).map(layer).collect(),
+        bias: None,
+        rows: [config.vocab_size, config.max_position_embeddings, 0],
+    })
 }
 
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {
