@@ -66,6 +66,9 @@ impl Shard {
     }
 }
 
+/// A tensor's type, shape and bytes, as in its file.
+pub(super) type Raw<'a> = (&'a str, &'a [usize], Vec<u8>);
+
 /// The tensors of a model, or of one module of it.
 pub(super) struct Weights {
     shards: Vec<Shard>,
@@ -109,7 +112,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn raw(&self, name: &str) -> Result<Option<(&str, &[usize], Vec<u8>)>> {
+    pub(super) fn raw(&self, name: &str) -> Result<Option<Raw<'_>>> {
         let Some(shard) = self.places.get(name).map(|&shard| &self.shards[shard]) else { return Ok(None) };
         let Some(entry) = shard.header.tensors.get(name) else { return Ok(None) };
         let [from, to] = shard.header.bytes(entry).map(|at| at.min(shard.length));

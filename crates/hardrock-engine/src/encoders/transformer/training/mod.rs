@@ -138,7 +138,7 @@ impl Options {
             );
         }
         match self.lora {
-            Some(Lora { rank, alpha, .. }) if rank == 0 || !(alpha > 0.0) => {
+            Some(Lora { rank, alpha, .. }) if rank == 0 || alpha.is_nan() || alpha <= 0.0 => {
                 let got = format!("rank {rank} and alpha {alpha}");
                 refuse("an adapter of", got, "both must be positive")
             }
@@ -246,7 +246,7 @@ impl Learner {
         let mut take = |name: String, shape: &[Option<usize>]| {
             parameters.take(0, tensors, format!("{prefix}{name}"), shape)
         };
-        let norm = |take: &mut dyn FnMut(String, &[Option<usize>]) -> Result<Index>, name: &str| {
+        let norm = |take: &mut Take<'_>, name: &str| {
             // TensorFlow's names live on in some files.
             let old = tensors.has(&format!("{prefix}{name}.gamma"));
             let (gain, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
@@ -416,6 +416,9 @@ impl Learner {
         Self { isa, ..self }
     }
 }
+
+/// Takes a tensor of a name and shape.
+type Take<'a> = dyn FnMut(String, &[Option<usize>]) -> Result<Index> + 'a;
 
 /// The outputs of the three sides of an attention, head by head; the scale of the scores and the change to powers of two
 /// go into the queries.
