@@ -40,6 +40,8 @@ macro_rules! lanewise {
     };
 }
 
+pub(super) use lanewise;
+
 lanewise! {
     /// Brings the features of each token to mean 0 and variance 1 (`eps` added to it), times `gain` plus `bias` (empty =
     /// none), both `[features]`.
@@ -86,11 +88,11 @@ lanewise! {
 }
 
 /// The functions themselves, inlined into each wrapper.
-mod body {
+pub(super) mod body {
     use super::{Codes, Lanes, TOKENS};
 
     #[inline(always)]
-    fn map(f: impl Fn(usize) -> f32) -> Lanes {
+    pub(in crate::kernel) fn map(f: impl Fn(usize) -> f32) -> Lanes {
         let mut out = [0.0; TOKENS];
         for (lane, out) in out.iter_mut().enumerate() {
             *out = f(lane);
@@ -129,7 +131,7 @@ mod body {
 
     /// 2^x for x ≤ 126, 0 below −126; relative error 1e-7 (Chebyshev's polynomial of degree 5 on [−½, ½]).
     #[inline(always)]
-    fn exp2(x: f32) -> f32 {
+    pub(in crate::kernel) fn exp2(x: f32) -> f32 {
         let x = x.max(-127.0);
         let shifted = x + MAGIC;
         let f = x - (shifted - MAGIC);
@@ -144,7 +146,7 @@ mod body {
 
     /// 1 / (1 + 2^−x).
     #[inline(always)]
-    fn logistic2(x: f32) -> f32 {
+    pub(in crate::kernel) fn logistic2(x: f32) -> f32 {
         1.0 / (1.0 + exp2((-x).min(126.0)))
     }
 

@@ -24,7 +24,9 @@ mod product;
 mod product_eight;
 #[cfg(target_arch = "x86_64")]
 mod product_eight_x86;
+pub(crate) mod slopes;
 mod topk;
+pub(crate) mod transpose;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 

@@ -3,6 +3,7 @@
 mod embedder;
 mod folder;
 mod hub;
+pub mod learner;
 mod modules;
 mod open;
 mod remote;

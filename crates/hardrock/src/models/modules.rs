@@ -134,6 +134,49 @@ pub(super) fn steps(folder: &Folder, modules: &[Module]) -> Result<Vec<Step>> {
 }
 
 fn dense(folder: &Folder, part: &str) -> Result<Dense> {
+    let (config, activation) = dense_config(folder, part)?;
+    let weights = Weights::open(folder, part)?;
+    Dense::load(&weights, config.in_features, config.out_features, config.bias, activation)
+        .map_err(|e| folder.model_error(part, e))
+}
+
+/// A step after the pooling, as training takes it.
+pub(super) enum Learning {
+    /// To unit length.
+    Normalize,
+    /// A dense layer in a part of the folder.
+    Dense { part: String, weights: Weights, from: usize, to: usize, bias: bool, activation: Activation },
+}
+
+/// What follows the pooling, for training.
+///
+/// # Errors
+/// As [`steps`].
+pub(super) fn learning(folder: &Folder, modules: &[Module]) -> Result<Vec<Learning>> {
+    // All checks of the modules are there.
+    steps(folder, modules)?;
+    let mut all = Vec::new();
+    for module in modules {
+        match module.name() {
+            "Normalize" => all.push(Learning::Normalize),
+            "Dense" => {
+                let (config, activation) = dense_config(folder, &module.path)?;
+                all.push(Learning::Dense {
+                    part: module.path.clone(),
+                    weights: Weights::open(folder, &module.path)?,
+                    from: config.in_features,
+                    to: config.out_features,
+                    bias: config.bias,
+                    activation,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+fn dense_config(folder: &Folder, part: &str) -> Result<(DenseConfig, Activation)> {
     let name = Folder::join(part, "config.json");
     let config: DenseConfig = folder
         .json(&name)?
@@ -147,9 +190,7 @@ fn dense(folder: &Folder, part: &str) -> Result<Dense> {
         Some(name) => Activation::from_name(name).map_err(|e| folder.error(part, e.to_string(), ""))?,
         None => Activation::Identity,
     };
-    let weights = Weights::open(folder, part)?;
-    Dense::load(&weights, config.in_features, config.out_features, config.bias, activation)
-        .map_err(|e| folder.model_error(part, e))
+    Ok((config, activation))
 }
 
 /// `config_sentence_transformers.json`: what goes around the model.

@@ -1,6 +1,7 @@
 //! Transformers of the BERT family, as sentence-transformers and transformers save them.
 
 use hardrock_engine::encoders::Encoder;
+use hardrock_engine::encoders::transformer::training::{self, Architecture, HeadStep, Learner};
 use hardrock_engine::encoders::transformer::{
     Classifier, Pooling, Transformer, bert, distilbert, modernbert, mpnet, nomic_bert,
 };
@@ -122,6 +123,40 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Builds the model so that it learns.
+    ///
+    /// # Errors
+    /// [`Error::Input`], also for a kind that cannot be trained.
+    pub(super) fn learner(
+        &self,
+        folder: &Folder,
+        part: &str,
+        pooling: Pooling,
+        head: &[HeadStep<'_>],
+        options: training::Options,
+    ) -> Result<Learner> {
+        let weights = Weights::open(folder, part)?;
+        let load = |architecture| Learner::load(architecture, &weights, pooling, head, options);
+        let built = match self.kind.as_str() {
+            "bert" => load(Architecture::Bert(&self.parse(folder)?, bert::Places::FromZero)),
+            "roberta" | "xlm-roberta" | "camembert" => {
+                load(Architecture::Bert(&self.parse(folder)?, bert::Places::BehindPadding))
+            }
+            "distilbert" => load(Architecture::DistilBert(&self.parse(folder)?)),
+            "mpnet" => load(Architecture::MpNet(&self.parse(folder)?)),
+            other => {
+                let problem = format!("is a transformers model of the kind {other}, which cannot be trained");
+                return Err(folder.error(part, problem, format!("can be trained: {TRAINED}")));
+            }
+        };
+        built.map_err(|e| folder.model_error(part, e))
+    }
+}
+
+/// The kinds that can be trained, for messages.
+const TRAINED: &str = "bert, roberta, xlm-roberta, camembert, distilbert and mpnet";
+
 /// What of `sentence_bert_config.json` decides the vectors.
 #[derive(Debug, Default, serde::Deserialize)]
 struct SentenceConfig {
@@ -142,6 +177,20 @@ pub(super) fn reader(
     options: &ModelOptions,
     pairs: bool,
 ) -> Result<(Tokenizer, Option<usize>)> {
+    reader_for(folder, part, config, model.longest(), options)
+}
+
+/// As [`reader`], for a model that has places for `longest` tokens; none = any.
+///
+/// # Errors
+/// As there.
+pub(super) fn reader_for(
+    folder: &Folder,
+    part: &str,
+    config: &Config,
+    longest: Option<usize>,
+    options: &ModelOptions,
+) -> Result<(Tokenizer, Option<usize>)> {
     let around: SentenceConfig =
         folder.json(&Folder::join(part, "sentence_bert_config.json"))?.unwrap_or_default();
     let spelled = TokenizerConfig::read(folder, part)?;
@@ -159,7 +208,7 @@ pub(super) fn reader(
         (Some(places), Some(length)) => Some(places.min(length)),
         (places, length) => length.or(places),
     });
-    if let (Some(asked), Some(longest)) = (options.max_length, model.longest())
+    if let (Some(asked), Some(longest)) = (options.max_length, longest)
         && asked > longest
     {
         return Err(Error::usage(
@@ -167,7 +216,7 @@ pub(super) fn reader(
             format!("give at most {longest}"),
         ));
     }
-    let length = match (options.max_length.or(own), model.longest()) {
+    let length = match (options.max_length.or(own), longest) {
         (Some(length), Some(longest)) => Some(length.min(longest)),
         (length, longest) => length.or(longest),
     };

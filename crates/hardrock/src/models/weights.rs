@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use hardrock_engine::encoders::{self, Tensor, Tensors};
@@ -65,6 +66,9 @@ impl Shard {
     }
 }
 
+/// A tensor's type, shape and bytes, as in its file.
+pub(super) type Raw<'a> = (&'a str, &'a [usize], Vec<u8>);
+
 /// The tensors of a model, or of one module of it.
 pub(super) struct Weights {
     shards: Vec<Shard>,
@@ -99,6 +103,26 @@ impl Weights {
     /// The names of all tensors, in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
+    }
+}
+
+impl Weights {
+    /// The bytes of a tensor as they stand in its file, with the type and shape they have there; none for a name that the
+    /// model does not have.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn raw(&self, name: &str) -> Result<Option<Raw<'_>>> {
+        let Some(shard) = self.places.get(name).map(|&shard| &self.shards[shard]) else { return Ok(None) };
+        let Some(entry) = shard.header.tensors.get(name) else { return Ok(None) };
+        let [from, to] = shard.header.bytes(entry).map(|at| at.min(shard.length));
+        let mut file = &shard.file;
+        let mut bytes = Vec::new();
+        let read = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(to.saturating_sub(from)).read_to_end(&mut bytes));
+        read.map_err(Error::io("read", &shard.path))?;
+        Ok(Some((&entry.dtype, &entry.shape, bytes)))
     }
 }
 

@@ -8,6 +8,7 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
+use super::training::plan::{LayerNames, Plan};
 use super::{Classifier, Network, Pooling, Transformer};
 use crate::encoders::head::{self, Dense};
 use crate::encoders::{Error, Result, Tensors};
@@ -28,6 +29,13 @@ pub struct Config {
     pad_token_id: Option<u32>,
     #[serde(default)]
     is_decoder: bool,
+    /// Only a random start asks for these: a folder's tables say it themselves.
+    #[serde(default)]
+    vocab_size: usize,
+    #[serde(default)]
+    max_position_embeddings: usize,
+    #[serde(default)]
+    type_vocab_size: usize,
 }
 
 fn eps() -> f64 {
@@ -67,7 +75,54 @@ pub fn classifier(config: &Config, places: Places, tensors: &dyn Tensors) -> Res
     Ok(Classifier::new(load(config, places, tensors, Pooling::Cls)?, dense, None, out))
 }
 
-pub(super) fn network(config: &Config, places: Places, tensors: &dyn Tensors) -> Result<Network> {
+/// The names and sizes that training goes by.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn plan(config: &Config, places: Places) -> Result<Plan> {
+    check(config)?;
+    let layer = |i: usize| {
+        let at = |name: &str| format!("encoder.layer.{i}.{name}");
+        LayerNames {
+            sides: ["query", "key", "value"].map(|name| at(&format!("attention.self.{name}"))),
+            out: at("attention.output.dense"),
+            middle: at("attention.output.LayerNorm"),
+            up: at("intermediate.dense"),
+            down: at("output.dense"),
+            last: at("output.LayerNorm"),
+        }
+    };
+    Ok(Plan {
+        prefix: prefix(places),
+        hidden: config.hidden_size,
+        heads: config.num_attention_heads,
+        inner: config.intermediate_size,
+        eps: config.layer_norm_eps,
+        activation: Activation::from_name(&config.hidden_act)?,
+        padding: padding(config, places),
+        types: Some("embeddings.token_type_embeddings.weight"),
+        layers: (0..config.num_hidden_layers).map(layer).collect(),
+        bias: None,
+        rows: [config.vocab_size, config.max_position_embeddings, config.type_vocab_size],
+    })
+}
+
+fn prefix(places: Places) -> &'static str {
+    match places {
+        Places::FromZero => "bert.",
+        Places::BehindPadding => "roberta.",
+    }
+}
+
+fn padding(config: &Config, places: Places) -> Option<u32> {
+    match places {
+        Places::FromZero => None,
+        Places::BehindPadding => Some(config.pad_token_id.unwrap_or(1)),
+    }
+}
+
+/// Refuses what the layers cannot do.
+fn check(config: &Config) -> Result<()> {
     if let Some(kind) = config.position_embedding_type.as_deref().filter(|&kind| kind != "absolute") {
         return Err(Error::Unsupported {
             what: "the position_embedding_type",
@@ -82,25 +137,22 @@ pub(super) fn network(config: &Config, places: Places, tensors: &dyn Tensors) ->
             mend: "only encoders are supported",
         });
     }
+    Ok(())
+}
+
+pub(super) fn network(config: &Config, places: Places, tensors: &dyn Tensors) -> Result<Network> {
+    check(config)?;
     let hidden = config.hidden_size;
     let heads = super::heads(hidden, config.num_attention_heads)?;
-    let prefix = match places {
-        Places::FromZero => "bert.",
-        Places::BehindPadding => "roberta.",
-    };
-    let loader = Loader::new(tensors, prefix, "embeddings.word_embeddings.weight")?;
+    let loader = Loader::new(tensors, prefix(places), "embeddings.word_embeddings.weight")?;
     let norm = |name: &str| Norm::load(&loader, name, hidden, config.layer_norm_eps);
-    let padding = match places {
-        Places::FromZero => None,
-        Places::BehindPadding => Some(config.pad_token_id.unwrap_or(1)),
-    };
     let types = "embeddings.token_type_embeddings.weight";
     let embeddings = Embeddings {
         hidden,
         words: loader.table("embeddings.word_embeddings.weight", hidden)?,
         positions: Some(Positions {
             table: loader.table("embeddings.position_embeddings.weight", hidden)?,
-            padding,
+            padding: padding(config, places),
         }),
         types: if loader.has(types) { loader.table(types, hidden)? } else { Vec::new() },
         norm: Some(norm("embeddings.LayerNorm")?),

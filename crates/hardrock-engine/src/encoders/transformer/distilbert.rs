@@ -8,6 +8,7 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
+use super::training::plan::{LayerNames, Plan};
 use super::{Classifier, Network, Pooling, Transformer};
 use crate::encoders::head::{self, Dense};
 use crate::encoders::{Result, Tensors};
@@ -20,6 +21,11 @@ pub struct Config {
     n_heads: usize,
     hidden_dim: usize,
     activation: String,
+    /// Only a random start asks for these: a folder's tables say it themselves.
+    #[serde(default)]
+    vocab_size: usize,
+    #[serde(default)]
+    max_position_embeddings: usize,
 }
 
 /// Added to a variance; the model has no setting for it.
@@ -43,6 +49,37 @@ pub fn classifier(config: &Config, tensors: &dyn Tensors) -> Result<Classifier> 
     let dense = Dense::named(tensors, "pre_classifier", width, Some(width), head::Activation::Relu)?;
     let out = Dense::named(tensors, "classifier", width, None, head::Activation::Identity)?;
     Ok(Classifier::new(load(config, tensors, Pooling::Cls)?, dense, None, out))
+}
+
+/// The names and sizes that training goes by.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn plan(config: &Config) -> Result<Plan> {
+    let layer = |i: usize| {
+        let at = |name: &str| format!("transformer.layer.{i}.{name}");
+        LayerNames {
+            sides: ["q_lin", "k_lin", "v_lin"].map(|name| at(&format!("attention.{name}"))),
+            out: at("attention.out_lin"),
+            middle: at("sa_layer_norm"),
+            up: at("ffn.lin1"),
+            down: at("ffn.lin2"),
+            last: at("output_layer_norm"),
+        }
+    };
+    Ok(Plan {
+        prefix: "distilbert.",
+        hidden: config.dim,
+        heads: config.n_heads,
+        inner: config.hidden_dim,
+        eps: EPS,
+        activation: Activation::from_name(&config.activation)?,
+        padding: None,
+        types: None,
+        layers: (0..config.n_layers).map(layer).collect(),
+        bias: None,
+        rows: [config.vocab_size, config.max_position_embeddings, 0],
+    })
 }
 
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {

@@ -22,6 +22,7 @@ pub mod mpnet;
 pub mod nomic_bert;
 mod packed;
 mod pooling;
+pub mod training;
 
 use std::ops::Range;
 use std::sync::Mutex;

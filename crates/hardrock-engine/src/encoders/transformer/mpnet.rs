@@ -8,6 +8,7 @@ use super::embeddings::{Embeddings, Positions};
 use super::layer::{Activation, Attention, Feed, Layer, Norm, Norms, Projections};
 use super::load::Loader;
 use super::packed::Packed;
+use super::training::plan::{Distances, LayerNames, Plan};
 use super::{Bias, Classifier, Network, Pooling, Transformer};
 use crate::encoders::head::{self, Dense};
 use crate::encoders::{Result, Tensors};
@@ -24,6 +25,11 @@ pub struct Config {
     layer_norm_eps: f64,
     #[serde(default = "buckets")]
     relative_attention_num_buckets: usize,
+    /// Only a random start asks for these: a folder's tables say it themselves.
+    #[serde(default)]
+    vocab_size: usize,
+    #[serde(default)]
+    max_position_embeddings: usize,
 }
 
 fn eps() -> f64 {
@@ -95,6 +101,40 @@ impl Bias for Buckets {
     }
 }
 
+/// The names and sizes that training goes by.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn plan(config: &Config) -> Result<Plan> {
+    let layer = |i: usize| {
+        let at = |name: &str| format!("encoder.layer.{i}.{name}");
+        LayerNames {
+            sides: ["q", "k", "v"].map(|name| at(&format!("attention.attn.{name}"))),
+            out: at("attention.attn.o"),
+            middle: at("attention.LayerNorm"),
+            up: at("intermediate.dense"),
+            down: at("output.dense"),
+            last: at("output.LayerNorm"),
+        }
+    };
+    Ok(Plan {
+        prefix: "mpnet.",
+        hidden: config.hidden_size,
+        heads: config.num_attention_heads,
+        inner: config.intermediate_size,
+        eps: config.layer_norm_eps,
+        activation: Activation::from_name(&config.hidden_act)?,
+        padding: Some(PADDING),
+        types: None,
+        layers: (0..config.num_hidden_layers).map(layer).collect(),
+        bias: Some(Distances { name: BIAS, buckets: config.relative_attention_num_buckets, bucket }),
+        rows: [config.vocab_size, config.max_position_embeddings, 0],
+    })
+}
+
+/// The table of biases by bucket of distance.
+const BIAS: &str = "encoder.relative_attention_bias.weight";
+
 pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network> {
     let hidden = config.hidden_size;
     let heads = super::heads(hidden, config.num_attention_heads)?;
@@ -111,11 +151,7 @@ pub(super) fn network(config: &Config, tensors: &dyn Tensors) -> Result<Network>
         norm: Some(norm("embeddings.LayerNorm")?),
     };
     let activation = Activation::from_name(&config.hidden_act)?;
-    let table = loader.matrix(
-        "encoder.relative_attention_bias.weight",
-        config.relative_attention_num_buckets,
-        heads.count,
-    )?;
+    let table = loader.matrix(BIAS, config.relative_attention_num_buckets, heads.count)?;
     let layer = |i: usize| -> Result<Layer> {
         let at = |name: &str| format!("encoder.layer.{i}.{name}");
         let names = ["q", "k", "v"].map(|name| at(&format!("attention.attn.{name}")));

@@ -74,8 +74,22 @@ impl Packed {
     /// Packs the rows `weight` `[outputs][features]`, in the order given, with `bias` `[outputs]` or none.
     pub(super) fn new(features: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
         let outputs = weight.len().checked_div(features).unwrap_or(0);
+        let mut packed = Self::empty(features, outputs);
+        packed.fill(weight, bias);
+        packed
+    }
+
+    /// A layer of zeros.
+    pub(super) fn empty(features: usize, outputs: usize) -> Self {
         let tiles = outputs.div_ceil(OUTPUTS);
-        let mut weights = vec![0.0; tiles * OUTPUTS * features];
+        let (weights, bias) = (vec![0.0; tiles * OUTPUTS * features], vec![0.0; tiles * OUTPUTS]);
+        Self { features, tiles, weights: Weights::Floats(weights), bias }
+    }
+
+    /// Takes other rows `weight` `[outputs][features]`, and other biases unless there are none. A layer of codes stays as it is.
+    pub(super) fn fill(&mut self, weight: &[f32], bias: Option<&[f32]>) {
+        let (features, tiles) = (self.features, self.tiles);
+        let Weights::Floats(weights) = &mut self.weights else { return };
         for start in (0..features).step_by(DEPTH) {
             let depth = DEPTH.min(features - start);
             let slice = &mut weights[start * tiles * OUTPUTS..][..depth * tiles * OUTPUTS];
@@ -86,9 +100,21 @@ impl Packed {
                 }
             }
         }
-        let mut padded_bias = vec![0.0; tiles * OUTPUTS];
-        padded_bias.iter_mut().zip(bias.unwrap_or_default()).for_each(|(to, &x)| *to = x);
-        Self { features, tiles, weights: Weights::Floats(weights), bias: padded_bias }
+        self.bias.iter_mut().zip(bias.unwrap_or_default()).for_each(|(to, &x)| *to = x);
+    }
+
+    /// Takes the columns of `weight` `[features][outputs]` for its rows: the way back through a layer.
+    pub(super) fn fill_turned(&mut self, outputs: usize, weight: &[f32]) {
+        let (features, tiles) = (self.features, self.tiles);
+        let Weights::Floats(weights) = &mut self.weights else { return };
+        for (feature, row) in weight.chunks_exact(outputs).enumerate() {
+            let start = feature / DEPTH * DEPTH;
+            let depth = DEPTH.min(features - start);
+            let slice = &mut weights[start * tiles * OUTPUTS..][..depth * tiles * OUTPUTS];
+            for (tile, from) in slice.chunks_exact_mut(depth * OUTPUTS).zip(row.chunks(OUTPUTS)) {
+                tile[(feature - start) * OUTPUTS..][..from.len()].copy_from_slice(from);
+            }
+        }
     }
 
     /// Rounds the weights to 8 bits; activations are rounded where they are read from then on.
