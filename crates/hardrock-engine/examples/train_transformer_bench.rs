@@ -9,9 +9,10 @@
 use std::time::Instant;
 
 use hardrock_engine::encoders::transformer::training::{
-    Architecture, HeadStep, Learner, Lora, Options, Target, Trainable,
+    Architecture, HeadStep, Learner, Lora, Options, Target,
 };
 use hardrock_engine::encoders::transformer::{Pooling, bert};
+use hardrock_engine::training::Trainable;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

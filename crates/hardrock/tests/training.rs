@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use hardrock::models::learner::LearnerFolder;
 use hardrock::models::{self, ModelOptions};
-use hardrock_engine::encoders::transformer::training::{AdamW, Options, TableRows, Trainable};
+use hardrock_engine::encoders::transformer::training::{AdamW, Options, TableRows};
+use hardrock_engine::training::Trainable;
 
 const MODELS: [&str; 6] = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet"];
 

@@ -21,10 +21,10 @@ pub trait Trainable: Send + Sync {
     fn dim(&self) -> usize;
 
     /// Writes the vector of each text, given as token ids, into `out` `[texts][dim]`, and keeps what
-    /// [`Trainable::backward`] needs of them.
+    /// [`Trainable::backward`] needs of them. What a former batch kept is forgotten.
     ///
     /// # Errors
-    /// [`crate::encoders::Error::Token`].
+    /// As [`crate::encoders::Encoder::encode`].
     fn forward(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<()>;
 
     /// Takes the gradient of the loss by each vector of the last [`Trainable::forward`], `[texts][dim]`, and adds what

@@ -18,6 +18,9 @@ pub(super) struct Coded {
 }
 
 impl Coded {
+    /// No codes: what a layer of floats reads.
+    pub(super) const NONE: &'static Self = &Self { words: Vec::new(), scales: Vec::new() };
+
     /// Codes the first `features` rows of each panel.
     pub(super) fn read(&mut self, isa: Isa, shape: Shape, features: usize, x: Panels<'_>) {
         self.words.clear();

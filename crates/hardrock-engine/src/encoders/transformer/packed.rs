@@ -52,6 +52,13 @@ pub(super) struct Input<'a> {
     coded: &'a Coded,
 }
 
+impl<'a> Input<'a> {
+    /// Activations for layers of floats, which those that learn are.
+    pub(super) fn floats(x: Panels<'a>) -> Self {
+        Self { x, coded: Coded::NONE }
+    }
+}
+
 #[derive(Debug)]
 enum Weights {
     /// `[slices][tiles][features of the slice][OUTPUTS]`.

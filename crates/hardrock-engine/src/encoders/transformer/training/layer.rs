@@ -6,7 +6,7 @@ use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, OUTPUTS, TOKENS, slopes};
 
 use super::super::layer::Activation;
-use super::super::packed::{DEPTH, Panels, Shape, padded};
+use super::super::packed::{DEPTH, Input, Panels, Shape, padded};
 use super::attention::{self, Place};
 use super::dropout::Mask;
 use super::linear::{Linear, Operands};
@@ -171,7 +171,7 @@ impl Layer {
         });
         let context = Panels { rows: &kept.context, stride: out_stride };
         self.add_dropped(pass, self.sites(number) + AFTER_ATTENTION, z, x, &self.out, |to| {
-            self.out.forward.add(isa, shape, context, to);
+            self.out.forward.add(isa, shape, Input::floats(context), to);
         });
         self.middle.forward(isa, pass.parameters, x, &mut kept.middle);
         y.clear();
@@ -182,12 +182,12 @@ impl Layer {
             for (slice, rows) in self.slices() {
                 let tiles = rows.start / OUTPUTS..rows.end / OUTPUTS;
                 let inner = &mut inner[panels * rows.start..panels * rows.end];
-                self.up.forward.tiles_of(isa, shape, tiles, Panels { rows: y, stride }, inner);
+                self.up.forward.tiles_of(isa, shape, tiles, Input::floats(Panels { rows: y, stride }), inner);
                 hidden.clear();
                 hidden.extend_from_slice(inner);
                 self.activation.apply(isa, hidden);
                 let rows = Panels { rows: hidden, stride: rows.len() };
-                self.down.forward.add_slice(isa, shape, slice, rows, to);
+                self.down.forward.add_slice(isa, shape, slice, Input::floats(rows), to);
             }
         });
         self.last.forward(isa, pass.parameters, x, &mut kept.last);
@@ -244,12 +244,18 @@ impl Layer {
             }
             inner_d.resize(panels * size, [0.0; TOKENS]);
             let tiles = rows.start / OUTPUTS..rows.end / OUTPUTS;
-            self.down.back.tiles_of(isa, shape, tiles, Panels { rows: z, stride }, inner_d);
+            self.down.back.tiles_of(isa, shape, tiles, Input::floats(Panels { rows: z, stride }), inner_d);
             self.activation.slope(isa, inner, inner_d);
             if self.up.trains {
                 up.set_d(isa, rows.start, size, Panels { rows: inner_d, stride: size });
             }
-            self.up.back.add_slice(isa, shape, slice, Panels { rows: inner_d, stride: size }, d);
+            self.up.back.add_slice(
+                isa,
+                shape,
+                slice,
+                Input::floats(Panels { rows: inner_d, stride: size }),
+                d,
+            );
         }
 
         self.middle.backward(isa, pass.parameters, &kept.middle, d, middle);
@@ -280,7 +286,7 @@ impl Layer {
             qkv.set_x(isa, 0, features, Panels { rows: x, stride });
             qkv.set_d(isa, 0, joined.stride, joined);
         }
-        self.qkv.back.add(isa, shape, joined, d);
+        self.qkv.back.add(isa, shape, Input::floats(joined), d);
     }
 }
 

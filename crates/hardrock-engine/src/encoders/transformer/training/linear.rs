@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::kernel::lanes::Lanes;
 use crate::kernel::{Isa, OUTPUTS, TOKENS, product, transpose};
 
-use super::super::packed::{Packed, Panels, Shape};
+use super::super::packed::{Input, Packed, Panels, Shape};
 use super::parameters::{Index, Parameters};
 
 /// Tokens of a slice of a slope's sum: what it reads of both sides stays in the first cache.
@@ -154,14 +154,14 @@ impl Linear {
     pub(super) fn apply(&self, isa: Isa, shape: Shape, x: Panels<'_>, out: &mut Vec<Lanes>) {
         out.resize(shape.panels * self.forward.stride(), [0.0; TOKENS]);
         self.forward.start(out);
-        self.forward.add(isa, shape, x, out);
+        self.forward.add(isa, shape, Input::floats(x), out);
     }
 
     /// The slopes of the layer's inputs for those of its outputs `d`, into `out` `[panels][padded(features)]`.
     pub(super) fn back_apply(&self, isa: Isa, shape: Shape, d: Panels<'_>, out: &mut Vec<Lanes>) {
         out.resize(shape.panels * self.back.stride(), [0.0; TOKENS]);
         self.back.start(out);
-        self.back.add(isa, shape, d, out);
+        self.back.add(isa, shape, Input::floats(d), out);
     }
 
     /// The tasks of adding the slopes of some chunks, in their order.

@@ -23,8 +23,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-#[cfg(doc)]
-use crate::encoders::Encoder;
 use crate::encoders::{Error, Result, Tensors};
 use crate::kernel::Isa;
 
@@ -41,29 +39,6 @@ pub use optimizer::{AdamW, Fall, Schedule, Stepped, TableRows};
 use parameters::{Index, Parameters, Slope};
 use plan::{Distances, Plan};
 pub use state::State;
-
-/// An encoder that learns.
-pub trait Trainable: Send + Sync {
-    /// Columns of a vector.
-    fn dim(&self) -> usize;
-
-    /// Writes the vector of each text, given as token ids, into `out` `[texts][dim]`, and keeps what
-    /// [`Trainable::backward`] needs of them. What a former batch kept is forgotten.
-    ///
-    /// # Errors
-    /// As [`Encoder::encode`].
-    fn forward(&mut self, texts: &[&[u32]], out: &mut [f32]) -> Result<()>;
-
-    /// Takes the slope of the loss by each vector of the last [`Trainable::forward`], `[texts][dim]`, and adds what
-    /// follows from it to the slopes of the weights. Forward and backward may alternate before a step.
-    ///
-    /// # Panics
-    /// Unless there is a slope for each number of the last forward pass.
-    fn backward(&mut self, slopes: &[f32]);
-
-    /// Moves the weights against their slopes at this rate and forgets the slopes.
-    fn step(&mut self, rate: f32);
-}
 
 /// Which layers adapters go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

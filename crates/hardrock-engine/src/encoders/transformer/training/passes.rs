@@ -13,7 +13,8 @@ use super::super::packed::{Shape, padded};
 use super::dropout::Mask;
 use super::layer::{self, Found, Pass};
 use super::norm::{Normed, Sums};
-use super::{Learner, Stepped, Trainable, embeddings, head};
+use super::{Learner, Stepped, embeddings, head};
+use crate::training::Trainable;
 
 /// Tokens of a chunk; one longer text is a chunk of its own.
 const CHUNK: usize = 256;

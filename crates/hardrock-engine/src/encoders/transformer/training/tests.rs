@@ -3,6 +3,7 @@
 use super::*;
 use crate::encoders::transformer::Transformer;
 use crate::encoders::{Encoder, Tensor};
+use crate::training::Trainable;
 
 /// Random tensors that no term survives without being noticed.
 struct Shaken(plan::Drawn);
