@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filters::{Against, given, positives};
-use crate::{AnchorId, Block, Error, Facts, ItemId, Opinion, Reason, Result, Verdict, Verdicts};
+use crate::{AnchorId, Error, Facts, ItemId, Opinion, Reason, Result, Rows, Verdict, Verdicts};
 
 /// How a model behind an address is asked; what is left out has the default of encoders behind an address.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Rule<'_> {
     pub(crate) fn judge(
         &self,
         opinion: Option<&dyn Opinion>,
-        block: &Block,
+        block: &dyn Rows,
         facts: &Facts<'_>,
         out: &mut Verdicts,
     ) -> Result<()> {

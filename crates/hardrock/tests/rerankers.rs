@@ -24,7 +24,11 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn open(name: &str, options: &ModelOptions) -> hardrock::Result<Box<dyn Reranker>> {
-    models::open_reranker(folder(name).to_str().unwrap(), options, &Silent, &AtomicBool::new(false))
+    open_at(&folder(name), options)
+}
+
+fn open_at(folder: &Path, options: &ModelOptions) -> hardrock::Result<Box<dyn Reranker>> {
+    models::open_reranker(folder.to_str().unwrap(), options, &Silent, &AtomicBool::new(false))
 }
 
 #[derive(serde::Deserialize)]
@@ -83,7 +87,7 @@ fn changed(file: &str, from: &str, to: &str) -> (tempfile::TempDir, hardrock::Re
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{text}");
     std::fs::write(path, text.replace(from, to)).unwrap();
-    let model = models::open_reranker(work.path().to_str().unwrap(), &ModelOptions::default());
+    let model = open_at(work.path(), &ModelOptions::default());
     (work, model)
 }
 
@@ -119,7 +123,7 @@ fn a_model_is_told_the_parts_of_a_pair_where_its_tokenizer_does() {
     let path = work.path().join("tokenizer_config.json");
     let text = std::fs::read_to_string(&path).unwrap().replace(bert[1].0, bert[1].1);
     std::fs::write(&path, text).unwrap();
-    let model = models::open_reranker(work.path().to_str().unwrap(), &ModelOptions::default()).unwrap();
+    let model = open_at(work.path(), &ModelOptions::default()).unwrap();
     assert_eq!(score(&*model, &pairs), own, "BERT's class does");
 }
 

@@ -5,14 +5,23 @@
 
 mod builder;
 mod mark;
+mod mixing;
+mod queue;
+mod row;
+mod score_block;
+mod sides;
 mod tally;
 mod verdict;
-
-use std::ops::Range;
 
 use crate::{AnchorId, Error, ItemId, Result};
 pub use builder::{BlockBuilder, NewRow, Proposal};
 pub use mark::Mark;
+pub use mixing::{Mixed, mix};
+pub use queue::{Queue, overlap};
+use row::Fates;
+pub use row::{BestFirst, Row, Rows};
+pub use score_block::{Items, Judgeable, NewSegment, Origin, ScoreBlock, Segment};
+pub use sides::{Join, Layout, PlainProducts, Products, Side, Sides};
 pub use tally::Tally;
 pub use verdict::{Reason, Verdict, Verdicts};
 
@@ -72,11 +81,18 @@ impl Block {
 
     /// One row. `row` must be below [`Block::rows`].
     pub fn row(&self, row: usize) -> Row<'_> {
+        let cells = self.starts[row]..self.starts[row + 1];
+        let positives = self.positive_starts[row]..self.positive_starts[row + 1];
         Row {
-            block: self,
             anchor: self.anchors[row],
-            cells: self.starts[row]..self.starts[row + 1],
-            positives: self.positive_starts[row]..self.positive_starts[row + 1],
+            first: cells.start,
+            items: &self.items[cells.clone()],
+            scores: &self.scores[cells.clone()],
+            fates: Fates::Verdicts(&self.verdicts[cells]),
+            evidence: &self.evidence,
+            signals: &self.signals,
+            positives: &self.positives[positives.clone()],
+            positive_scores: &self.positive_scores[positives],
         }
     }
 
@@ -122,85 +138,17 @@ impl Block {
     }
 }
 
-/// One anchor's view of a block. Positions run from 0 within the row, best candidate first.
-#[derive(Debug, Clone)]
-pub struct Row<'a> {
-    block: &'a Block,
-    anchor: AnchorId,
-    cells: Range<usize>,
-    positives: Range<usize>,
-}
-
-impl<'a> Row<'a> {
-    /// The anchor of this row.
-    pub fn anchor(&self) -> AnchorId {
-        self.anchor
+impl Rows for Block {
+    fn rows(&self) -> usize {
+        Block::rows(self)
     }
 
-    /// Number of candidates, dropped ones included.
-    pub fn len(&self) -> usize {
-        self.cells.len()
+    fn row(&self, row: usize) -> Row<'_> {
+        Block::row(self, row)
     }
 
-    /// True where no source proposed anything.
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    /// Candidates, best first `[len]`.
-    pub fn items(&self) -> &'a [ItemId] {
-        &self.block.items[self.cells.clone()]
-    }
-
-    /// Judging scores `[len]`, on one scale with [`Row::positive_scores`].
-    pub fn scores(&self) -> &'a [f32] {
-        &self.block.scores[self.cells.clone()]
-    }
-
-    /// Verdicts `[len]`: `None` = live.
-    pub fn verdicts(&self) -> &'a [Option<Verdict>] {
-        &self.block.verdicts[self.cells.clone()]
-    }
-
-    /// A source's scores of this row `[len]`.
-    pub fn source_scores(&self, evidence: &'a Evidence) -> &'a [f32] {
-        &evidence.scores[self.cells.clone()]
-    }
-
-    /// A source's ranks of this row `[len]`.
-    pub fn source_ranks(&self, evidence: &'a Evidence) -> &'a [u32] {
-        &evidence.ranks[self.cells.clone()]
-    }
-
-    /// A signal's values of this row `[len]`; `None` where the block has no signal of this name.
-    pub fn signal(&self, name: &str) -> Option<&'a [f32]> {
-        let signal = self.block.signals.iter().find(|s| s.name == name)?;
-        Some(&signal.values[self.cells.clone()])
-    }
-
-    /// The block's evidence, one entry per source.
-    pub fn evidence(&self) -> &'a [Evidence] {
-        &self.block.evidence
-    }
-
-    /// Labelled positives of this anchor.
-    pub fn positives(&self) -> &'a [ItemId] {
-        &self.block.positives[self.positives.clone()]
-    }
-
-    /// Judging scores of the positives; NaN where the judging source could not score one.
-    pub fn positive_scores(&self) -> &'a [f32] {
-        &self.block.positive_scores[self.positives.clone()]
-    }
-
-    /// Positions that no filter has dropped, in order.
-    pub fn live(&self) -> impl Iterator<Item = usize> + 'a {
-        self.verdicts().iter().enumerate().filter(|(_, v)| v.is_none()).map(|(i, _)| i)
-    }
-
-    /// Cell number of a position, for [`Verdicts::drop`].
-    pub(crate) fn cell(&self, position: usize) -> usize {
-        self.cells.start + position
+    fn evidence(&self) -> &[Evidence] {
+        Block::evidence(self)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, Filter, NO_RANK, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, NO_RANK, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ agree = { sources = 2 } }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Agree {
 }
 
 impl Filter for Agree {
-    fn judge(&self, block: &Block, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let run = block.evidence().len();
         if self.sources as usize > run {
             return Err(Error::Parameter {
@@ -68,6 +68,7 @@ impl Filter for Agree {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Block;
     use crate::fixture::{World, drops};
     use crate::{AnchorId, BlockBuilder, ItemId, NewRow, Proposal};
 

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{given, positives};
-use crate::{Block, Error, Facts, Filter, Question, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Question, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ command = { program = "./judge.py" } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl Command {
 }
 
 impl Filter for Command {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let outside = facts.outside.ok_or(Error::Missing { stage: "command", what: "a running program" })?;
         let mut questions = Vec::new();
         let mut asked = Vec::new();

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{needed, positives};
-use crate::{ABSENT, Block, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{ABSENT, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl Family {
 }
 
 impl Filter for Family {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let families =
             needed(facts.items.family.as_ref(), "family", "the near-duplicate families of the documents")?;
         for row in block.iter() {

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{given, needed, positives};
-use crate::{ABSENT, Block, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{ABSENT, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ group = { column = "page" } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl Group {
 }
 
 impl Filter for Group {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let groups = needed(facts.items.group.as_ref(), "group", "its column in the documents")?;
         for row in block.iter() {
             let positives = positives(&row, facts);

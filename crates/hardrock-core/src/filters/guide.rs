@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Against;
 use crate::opinion::{Asking, Rule};
-use crate::{Block, Facts, Filter, Reason, Result, Verdicts};
+use crate::{Facts, Filter, Reason, Result, Rows, Verdicts};
 
 /// Parameters as written in TOML: `{ guide = { model = "my-model", margin = 0.1 } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Guide {
 }
 
 impl Filter for Guide {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         self.rule().judge(facts.guide, block, facts, out)
     }
 }

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl Judged {
 }
 
 impl Filter for Judged {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         for row in block.iter() {
             let relevant = facts.judged.of(row.anchor());
             if relevant.is_empty() {

@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Closest, positives};
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ kin = { threshold = 0.6 } }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Kin {
 }
 
 impl Filter for Kin {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let what = "a similarity between documents (their texts, or vectors)";
         let likeness = facts.likeness.ok_or(Error::Missing { stage: "kin", what })?;
         let mut closest = Closest::default();

@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Which of several positives a margin is measured against.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl Margin {
 }
 
 impl Filter for Margin {
-    fn judge(&self, block: &Block, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         for row in block.iter().filter(|row| !row.positives().is_empty()) {
             // NaN where no positive has a score; it stays NaN in the limits, and no score passes a limit that is NaN.
             let p = self.against.of(row.positive_scores()).unwrap_or(f32::NAN);

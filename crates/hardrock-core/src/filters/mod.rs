@@ -33,7 +33,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, ItemId, Reason, Result, Row, Verdicts};
+use crate::{Error, Facts, ItemId, Reason, Result, Row, Rows, Verdicts};
 pub use agree::Agree;
 pub use command::Command;
 pub use family::Family;
@@ -55,7 +55,7 @@ pub use window::Window;
 /// Judges candidates; sees what earlier filters dropped and need not judge it again.
 pub trait Filter: std::fmt::Debug + Send + Sync {
     /// Reads the block, answers into `out`. Errors where a fact that the filter needs is missing or an outside judge fails.
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()>;
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()>;
 }
 
 macro_rules! components {

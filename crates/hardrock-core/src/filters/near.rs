@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Closest, positives};
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ near = { threshold = 0.8 } }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Near {
 }
 
 impl Filter for Near {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let overlap =
             facts.overlap.ok_or(Error::Missing { stage: "near", what: "the texts of the documents" })?;
         let mut closest = Closest::default();

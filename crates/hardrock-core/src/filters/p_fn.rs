@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ p_fn = { max = 0.2 } }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl PFn {
 }
 
 impl Filter for PFn {
-    fn judge(&self, block: &Block, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         for row in block.iter() {
             let Some(p) = row.signal(crate::p_fn::signal::P_FN) else {
                 return Err(Error::Missing { stage: "p_fn", what: "estimates of p_fn (texts to compare)" });
@@ -53,7 +53,7 @@ impl Filter for PFn {
 mod tests {
     use super::*;
     use crate::fixture::{World, drops, row};
-    use crate::{Signal, p_fn::signal};
+    use crate::{Block, Signal, p_fn::signal};
 
     fn with(p: &[f32]) -> Result<Block> {
         let mut block = row(&[(1, 0.9), (2, 0.8), (3, 0.7)], &[(0, 1.0)]);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Against;
 use crate::opinion::{Asking, Rule};
-use crate::{Block, Facts, Filter, Reason, Result, Verdicts};
+use crate::{Facts, Filter, Reason, Result, Rows, Verdicts};
 
 /// Parameters as written in TOML: `{ rerank = { model = "my-model", margin = 0.1 } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl Rerank {
 }
 
 impl Filter for Rerank {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         self.rule().judge(facts.cross_encoder, block, facts, out)
     }
 }

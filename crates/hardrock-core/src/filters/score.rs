@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ score = { max = 0.7 } }`. Without any, nothing is judged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Score {
 }
 
 impl Filter for Score {
-    fn judge(&self, block: &Block, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         for row in block.iter() {
             for position in row.live() {
                 let s = row.scores()[position];

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{given, positives};
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ taxonomy = { file = "is_a.tsv", steps = 2 } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Taxonomy {
 }
 
 impl Filter for Taxonomy {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let taxonomy =
             facts.taxonomy.ok_or(Error::Missing { stage: "taxonomy", what: "its file of is-a relations" })?;
         let limit = self.steps.unwrap_or(u32::MAX);

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{needed, positives};
-use crate::{Block, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// No parameters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl Text {
 }
 
 impl Filter for Text {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let texts = needed(Some(&facts.items.text), "text", "the texts of the documents")?;
         let anchors = needed(Some(&facts.anchors.text), "text", "the texts of the anchors")?;
         for row in block.iter() {

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{given, needed};
-use crate::{Block, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Which candidates stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl Time {
 }
 
 impl Filter for Time {
-    fn judge(&self, block: &Block, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, facts: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let items = needed(facts.items.time.as_ref(), "time", "its column in the documents")?;
         let anchors = needed(facts.anchors.time.as_ref(), "time", "its column in the anchors")?;
         for row in block.iter() {

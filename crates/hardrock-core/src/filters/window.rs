@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, Error, Facts, Filter, Reason, Result, Verdict, Verdicts};
+use crate::{Error, Facts, Filter, Reason, Result, Rows, Verdict, Verdicts};
 
 /// Parameters as written in TOML: `{ window = { min = 10, max = 210 } }`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,15 +40,16 @@ impl Window {
 }
 
 impl Filter for Window {
-    fn judge(&self, block: &Block, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
+    fn judge(&self, block: &dyn Rows, _: &Facts<'_>, out: &mut Verdicts) -> Result<()> {
         let (min, max) = (self.min as usize, self.max.map_or(usize::MAX, |m| m as usize));
         for row in block.iter() {
-            let identical = |v: &Verdict| matches!(v.reason, Reason::Known | Reason::Text);
-            let could_be = |v: &Option<Verdict>| !v.as_ref().is_some_and(identical);
-            let ranked = row.verdicts().iter().enumerate().filter(|(_, v)| could_be(v)).enumerate();
-            for (rank, (position, verdict)) in ranked {
+            let identical = |p: usize| matches!(row.reason(p), Some(Reason::Known | Reason::Text));
+            // A training block's own positives are neither dropped nor candidates.
+            let could_be = |&p: &usize| !identical(p) && (row.is_live(p) || row.reason(p).is_some());
+            let ranked = row.best_first().filter(could_be).enumerate();
+            for (rank, position) in ranked {
                 let limit = if rank < min { min } else { max };
-                if verdict.is_none() && (rank < min || rank >= max) {
+                if row.is_live(position) && (rank < min || rank >= max) {
                     out.drop(&row, position, Verdict::new(Reason::Window, rank as f32, limit as f32));
                 }
             }

@@ -103,7 +103,7 @@ impl List {
     }
 
     /// Softmax over the kept cells into `p`; returns ln of the sum of e^z.
-    fn softmax(&self, row: &Cells<'_>, p: &mut [f32]) -> f64 {
+    pub(super) fn softmax(&self, row: &Cells<'_>, p: &mut [f32]) -> f64 {
         self.logits(row, Mark::is_kept, p);
         let top = max(p);
         let sum = exp_all(p, top);
@@ -244,7 +244,7 @@ impl RowLoss for List {
 }
 
 /// Sum of dz·s. A dropped cell may hold any score, even NaN, which 0 times it would let through.
-fn dot_kept(dz: &[f32], row: &Cells<'_>) -> f64 {
+pub(super) fn dot_kept(dz: &[f32], row: &Cells<'_>) -> f64 {
     let all = dot(dz, row.scores);
     if all.is_finite() { all } else { row.kept().map(|at| f64::from(dz[at] * row.scores[at])).sum() }
 }

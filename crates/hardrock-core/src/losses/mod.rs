@@ -1,21 +1,46 @@
 //! Losses: pure functions of a block of scores, each with its slope dL/dS derived by hand.
 //!
-//! Three families read the same cells. LIST compares a row's softmax with its targets ([`List`]), PAIR compares every
-//! positive with every negative, POINT judges each cell alone. A loss never sees an embedding: whoever made the scores
+//! Three families read the same cells. LIST compares a row's softmax with its targets ([`List`], [`StableMax`], [`ZLoss`]),
+//! PAIR compares every positive with every negative ([`Pair`]), POINT judges each cell alone ([`Point`], [`DoubleHinge`],
+//! [`TverskyRow`], [`TverskyBatch`], [`Cumulative`]). A loss never sees an embedding: whoever made the scores
 //! carries the slope on (dA = dS·C, dC = dSᵀ·A).
 //!
 //! Laws that hold for all of them: a dropped cell gets a slope of exactly 0 and changes nothing; a row without anything to
 //! learn from is skipped and counted, never NaN; weights and targets are plain numbers, so no gradient runs through them.
 
+mod both_ways;
+mod cumulative;
+mod double_hinge;
 mod exp;
 mod list;
+mod pair;
+mod point;
 mod scores;
+mod stable_max;
+mod sum;
+mod teachers;
+mod tversky;
+mod weights;
+mod z_loss;
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
+pub use both_ways::BothWays;
+pub use cumulative::Cumulative;
+pub use double_hinge::DoubleHinge;
 pub use list::{List, Several, Soft};
+pub use pair::{Omega, Pair, Phi, Which};
+pub use point::{Cost, Point, Reduce};
 pub use scores::{Cells, Scores};
+pub use stable_max::StableMax;
+pub use sum::Sum;
+pub use teachers::{Scale, soft_targets};
+pub use tversky::{Tversky, TverskyBatch, TverskyRow};
+pub use weights::{focal_weights, mean_one};
+pub use z_loss::ZLoss;
 
 /// The loss of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -126,6 +151,41 @@ impl Share {
     }
 }
 
+macro_rules! components {
+    ($($name:ident => $kind:ident),* $(,)?) => {
+        /// A loss as written in TOML: `{ list = { temperature = 0.05 } }`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum LossSpec { $(
+            #[doc = concat!("See [`", stringify!($kind), "`].")]
+            $kind($kind)),* }
+        impl LossSpec {
+            /// The losses' names, as in TOML.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+            /// The name in TOML.
+            pub fn name(&self) -> &'static str { match self { $(LossSpec::$kind(_) => stringify!($name)),* } }
+            /// Checks the parameters and makes the loss.
+            pub fn build(self) -> Result<Box<dyn Loss>> {
+                Ok(match self { $(LossSpec::$kind(l) => Box::new(l.check()?)),* })
+            }
+            /// Every loss with its default parameters.
+            pub fn all() -> Vec<Self> { vec![$(LossSpec::$kind($kind::default())),*] }
+        }
+    };
+}
+
+components! {
+    list => List,
+    stable_max => StableMax,
+    z_loss => ZLoss,
+    pair => Pair,
+    double_hinge => DoubleHinge,
+    point => Point,
+    tversky_row => TverskyRow,
+    tversky_batch => TverskyBatch,
+    cumulative => Cumulative,
+}
+
 pub(crate) fn fits(what: &'static str, expected: usize, got: usize) -> Result<()> {
     if expected == got { Ok(()) } else { Err(Error::Shape { what, expected, got }) }
 }
@@ -138,4 +198,22 @@ fn must(ok: bool, stage: &'static str, field: &'static str, must: &'static str, 
 /// A temperature divides scores, so it must be above 0.
 fn warm(stage: &'static str, temperature: f32) -> Result<()> {
     must(temperature > 0.0 && temperature.is_finite(), stage, "temperature", "above 0", temperature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_survive_a_round_trip_refuse_unknown_fields_and_build() -> serde_json::Result<()> {
+        for (loss, name) in LossSpec::all().into_iter().zip(LossSpec::NAMES) {
+            let text = serde_json::to_string(&loss)?;
+            assert!(text.starts_with(&format!("{{\"{name}\":")), "{text}");
+            assert_eq!(serde_json::from_str::<LossSpec>(&text)?, loss);
+            assert_eq!(serde_json::from_str::<LossSpec>(&format!("{{\"{name}\":{{}}}}"))?, loss);
+            assert!(serde_json::from_str::<LossSpec>(&format!("{{\"{name}\":{{\"no_such\":1}}}}")).is_err());
+            assert!(loss.build().is_ok(), "{name}");
+        }
+        Ok(())
+    }
 }

@@ -171,6 +171,11 @@ impl<'a> Cells<'a> {
         self.marks.iter().enumerate().filter(|(_, m)| m.is_kept()).map(|(i, _)| i)
     }
 
+    /// Number of live negatives.
+    pub fn live_count(&self) -> usize {
+        self.marks.chunks(128).map(|c| usize::from(c.iter().map(|m| u8::from(m.is_live())).sum::<u8>())).sum()
+    }
+
     /// Whether the row has a positive and a live negative.
     pub fn has_both(&self) -> bool {
         self.positives().next().is_some() && self.live().next().is_some()

@@ -76,7 +76,7 @@ impl LearnerFolder {
             .collect();
         let learner = config.learner(&folder, &part, pooling, &head, options)?;
         let (tokenizer, _) =
-            transformer_model::reader_for(&folder, &part, &config, Some(learner.longest()), model)?;
+            transformer_model::reader_for(&folder, &part, &config, Some(learner.longest()), model, false)?;
         let mut parts = vec![part];
         parts.extend(steps.into_iter().filter_map(|step| match step {
             Learning::Dense { part, .. } => Some(part),

@@ -177,7 +177,7 @@ pub(super) fn reader(
     options: &ModelOptions,
     pairs: bool,
 ) -> Result<(Tokenizer, Option<usize>)> {
-    reader_for(folder, part, config, model.longest(), options)
+    reader_for(folder, part, config, model.longest(), options, pairs)
 }
 
 /// As [`reader`], for a model that has places for `longest` tokens; none = any.
@@ -190,6 +190,7 @@ pub(super) fn reader_for(
     config: &Config,
     longest: Option<usize>,
     options: &ModelOptions,
+    pairs: bool,
 ) -> Result<(Tokenizer, Option<usize>)> {
     let around: SentenceConfig =
         folder.json(&Folder::join(part, "sentence_bert_config.json"))?.unwrap_or_default();
