@@ -146,7 +146,7 @@ fn vectors_ten_times_the_ceiling_are_streamed_as_the_plan_says() {
     let folder = tempfile::tempdir().unwrap();
     let filled: Vec<u64> = (0..40).map(|i| i * 1399 + 5).collect();
     let vectors = holes(folder.path(), ROWS, DIM, &filled);
-    assert!(ROWS * DIM * 4 >= 10 * SMALL);
+    const { assert!(ROWS * DIM * 4 >= 10 * SMALL) };
     let path = |name: &str| folder.path().join(name).display().to_string();
     let qrels: String = filled.iter().enumerate().map(|(q, d)| format!("{q}\t{d}\t1\n")).collect();
     std::fs::write(path("qrels.tsv"), format!("query-id\tcorpus-id\tscore\n{qrels}")).unwrap();

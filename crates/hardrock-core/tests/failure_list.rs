@@ -19,7 +19,7 @@ fn value(loss: &dyn Loss, columns: usize, s: &[f32], marks: &[Mark]) -> Result<(
     Ok((value, slope))
 }
 
-/// Every loss with its default parameters.
+// Every loss with its default parameters.
 fn losses() -> Result<Vec<(&'static str, Box<dyn Loss>)>> {
     LossSpec::all().into_iter().zip(LossSpec::NAMES).map(|(l, name)| Ok((*name, l.build()?))).collect()
 }
@@ -39,7 +39,7 @@ fn facts<'a>(items: &'a Catalogue, anchors: &'a Catalogue, known: &'a Known) -> 
     }
 }
 
-/// 1. The released mask multiplied logits by 0, so that a masked pair still counted exp(0).
+// 1. The released mask multiplied logits by 0, so that a masked pair still counted exp(0).
 #[test]
 fn n01_openshape_an_excluded_cell_is_gone_and_not_zero() -> Result<()> {
     let gone = Mark::dropped(Reason::Kin);
@@ -60,8 +60,8 @@ fn n01_openshape_an_excluded_cell_is_gone_and_not_zero() -> Result<()> {
     Ok(())
 }
 
-/// 2. Positives were excluded by exact string equality alone, and the diagonal of anchors against anchors only because the
-/// guide's likeness to itself happened to be 1 (GISTEmbed): known positives go in every segment, by id and by text.
+// 2. Positives were excluded by exact string equality alone, and the diagonal of anchors against anchors only because the
+// guide's likeness to itself happened to be 1 (GISTEmbed): known positives go in every segment, by id and by text.
 #[test]
 fn n02_kalm_known_positives_go_by_id_and_by_text_in_every_segment() -> Result<()> {
     let (a, b) = (AnchorId(0), AnchorId(1));
@@ -92,7 +92,7 @@ fn n02_kalm_known_positives_go_by_id_and_by_text_in_every_segment() -> Result<()
     Ok(())
 }
 
-/// 3. A relative margin as g(p) * (1 - m) turns round for negative g(p).
+// 3. A relative margin as g(p) * (1 - m) turns round for negative g(p).
 #[test]
 fn n03_gistembed_a_relative_margin_is_sign_safe() -> Result<()> {
     let (catalogue, known) = (Catalogue::default(), Known::default());
@@ -110,8 +110,8 @@ fn n03_gistembed_a_relative_margin_is_sign_safe() -> Result<()> {
     Ok(())
 }
 
-/// 4. Where too few negatives existed, the first one stood twice (U-MARVEL), or random texts filled up, which could be the
-/// positive (KaLM): too few stay too few, in order, each once.
+// 4. Where too few negatives existed, the first one stood twice (U-MARVEL), or random texts filled up, which could be the
+// positive (KaLM): too few stay too few, in order, each once.
 #[test]
 fn n04_u_marvel_a_shortfall_repeats_nothing() -> Result<()> {
     let mut builder = BlockBuilder::new(["run"; 0]);
@@ -132,8 +132,8 @@ fn n04_u_marvel_a_shortfall_repeats_nothing() -> Result<()> {
     Ok(())
 }
 
-/// 5. The hardest k were looked up in a masked copy and gathered from the unmasked matrix, so that a row with fewer than k
-/// true negatives trained on its own positives.
+// 5. The hardest k were looked up in a masked copy and gathered from the unmasked matrix, so that a row with fewer than k
+// true negatives trained on its own positives.
 #[test]
 fn n05_ngame_the_hardest_are_gathered_from_where_they_were_chosen() -> Result<()> {
     let gone = Mark::dropped(Reason::Known);
@@ -145,8 +145,8 @@ fn n05_ngame_the_hardest_are_gathered_from_where_they_were_chosen() -> Result<()
     Ok(())
 }
 
-/// 6. A flattened table was indexed with row-local numbers, so that every query got the first query's negatives; mixtures
-/// that were not brought to length 1 were easy.
+// 6. A flattened table was indexed with row-local numbers, so that every query got the first query's negatives; mixtures
+// that were not brought to length 1 were easy.
 #[test]
 fn n06_mochi_mixtures_come_from_their_own_row() -> Result<()> {
     // Row r's negatives lie in coordinates 2r and 2r + 1 alone.
@@ -179,7 +179,7 @@ fn n06_mochi_mixtures_come_from_their_own_row() -> Result<()> {
     Ok(())
 }
 
-/// 7. The gradient-cached version used the wrong diagonal offset in every chunk but the first.
+// 7. The gradient-cached version used the wrong diagonal offset in every chunk but the first.
 #[test]
 fn n07_gistembed_cached_chunks_give_the_whole_loss() -> Result<()> {
     let (rows, dim) = (10, 5);
@@ -241,7 +241,7 @@ fn n07_gistembed_cached_chunks_give_the_whole_loss() -> Result<()> {
     Ok(())
 }
 
-/// 8. Raw inverse weights are unbounded, and a weight that is not detached or not of mean 1 changes the learning rate.
+// 8. Raw inverse weights are unbounded, and a weight that is not detached or not of mean 1 changes the learning rate.
 #[test]
 fn n08_cet_weights_are_capped_detached_and_of_mean_one() -> Result<()> {
     let mut weights = vec![1.0; 99];
@@ -266,7 +266,7 @@ fn n08_cet_weights_are_capped_detached_and_of_mean_one() -> Result<()> {
     Ok(())
 }
 
-/// 9. A teacher's scale is not the student's, and its temperature must not learn.
+// 9. A teacher's scale is not the student's, and its temperature must not learn.
 #[test]
 fn n09_lg_anna_teachers_are_standardised_per_row() -> Result<()> {
     let marks = [P, N, N, Mark::dropped(Reason::Kin)];
@@ -287,7 +287,7 @@ fn n09_lg_anna_teachers_are_standardised_per_row() -> Result<()> {
     Ok(())
 }
 
-/// 10. Later documents stood in the pool of earlier anchors (ECtHR-PCR): trivially separable, and not there at that time.
+// 10. Later documents stood in the pool of earlier anchors (ECtHR-PCR): trivially separable, and not there at that time.
 #[test]
 fn n10_ecthr_candidates_later_than_the_anchor_go() -> Result<()> {
     let items = Catalogue { time: Some(vec![Some(1.0), Some(2.0), Some(9.0)]), ..Catalogue::default() };
@@ -321,8 +321,8 @@ fn ranking(
     Ok(Ranking::new(&docs, grades, &rules)?)
 }
 
-/// 11. A scorer turned predictions into a set and computed MRR from it; with ties in file order a constant scorer looked
-/// perfect.
+// 11. A scorer turned predictions into a set and computed MRR from it; with ties in file order a constant scorer looked
+// perfect.
 #[test]
 fn n11_technique_rag_order_is_kept_and_ties_are_expectations()
 -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -335,8 +335,8 @@ fn n11_technique_rag_order_is_kept_and_ties_are_expectations()
     Ok(())
 }
 
-/// 12. A model that cannot tell a caption from its swap ties, and counting by order of the columns made it look right: the
-/// blind baseline scores chance.
+// 12. A model that cannot tell a caption from its swap ties, and counting by order of the columns made it look right: the
+// blind baseline scores chance.
 #[test]
 fn n12_negclip_a_blind_scorer_gets_chance() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let hit: Metric = "p@1".parse()?;
@@ -352,7 +352,7 @@ fn n12_negclip_a_blind_scorer_gets_chance() -> std::result::Result<(), Box<dyn s
     Ok(())
 }
 
-/// 13. A bank was stale by up to an epoch and nobody saw it: age and overlap are numbers.
+// 13. A bank was stale by up to an epoch and nobody saw it: age and overlap are numbers.
 #[test]
 fn n13_adore_staleness_is_reported() -> Result<()> {
     let mut queue = Queue::new(4, 2)?;
@@ -369,8 +369,8 @@ fn n13_adore_staleness_is_reported() -> Result<()> {
     Ok(())
 }
 
-/// 14. The same seed gives the same batches and the same loss curve, and an epoch covers the data (OpenShape drew its seeds
-/// with replacement).
+// 14. The same seed gives the same batches and the same loss curve, and an epoch covers the data (OpenShape drew its seeds
+// with replacement).
 #[test]
 fn n14_openshape_same_seed_same_curve_and_every_row_is_used() -> Result<()> {
     let n = 60_u32;

@@ -20,9 +20,12 @@ impl World {
             items: &self.items,
             anchors: &self.anchors,
             known: &self.known,
+            judged: &self.known,
             likeness: None,
             overlap: None,
             taxonomy: None,
+            guide: None,
+            cross_encoder: None,
             outside: None,
         }
     }

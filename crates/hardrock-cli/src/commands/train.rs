@@ -51,7 +51,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "GRADE", help_heading = "Data")]
     level: Option<i32>,
     /// What to do with a broken row: stop, or skip it [default: stop]
-    #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = super::mine::parse_bad_row)]
+    #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = super::parse::parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
     /// What to start from: random, the folder of a static model, or of a transformer (its token embeddings) [default: random]
@@ -115,7 +115,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
     /// Ceiling on the memory of mining, e.g. 2GiB
-    #[arg(long, value_name = "SIZE", value_parser = super::mine::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = super::parse::parse_bytes)]
     memory: Option<u64>,
 }
 

@@ -71,7 +71,7 @@ impl<'a> Scores<'a> {
     /// [`Error::Shape`]; [`Error::Parameter`] for a target below 0 or not finite.
     pub fn with_targets(self, targets: &'a [f32]) -> Result<Self> {
         fits("targets of a block", self.scores.len(), targets.len())?;
-        all(targets, "targets", "at least 0 and finite", |t| t >= 0.0 && t < f32::INFINITY)?;
+        all(targets, "targets", "at least 0 and finite", |t| (0.0..f32::INFINITY).contains(&t))?;
         Ok(Self { targets: Some(targets), ..self })
     }
 
@@ -81,7 +81,7 @@ impl<'a> Scores<'a> {
     /// [`Error::Shape`]; [`Error::Parameter`] for a weight below 0 or not finite.
     pub fn with_row_weights(self, weights: &'a [f32]) -> Result<Self> {
         fits("row weights of a block", self.rows(), weights.len())?;
-        all(weights, "row_weights", "at least 0 and finite", |w| w >= 0.0 && w < f32::INFINITY)?;
+        all(weights, "row_weights", "at least 0 and finite", |w| (0.0..f32::INFINITY).contains(&w))?;
         Ok(Self { row_weights: Some(weights), ..self })
     }
 

@@ -104,7 +104,7 @@ fn list_both_ways() -> Result<()> {
         let mut slope = vec![f32::NAN; s.len()];
         let value = both.evaluate(&scores, &mut slope)?;
         assert!((value.mean - naive(&plain)).abs() < 1e-5);
-        for c in 0..s.len() {
+        for (c, &slope) in slope.iter().enumerate() {
             let at = |d: f64| {
                 let mut b = plain.clone();
                 b.s[c] += d;
@@ -112,7 +112,7 @@ fn list_both_ways() -> Result<()> {
             };
             let want = (at(1e-6) - at(-1e-6)) / 2e-6;
             let want = if plain.marks[c].is_kept() { want } else { 0.0 };
-            assert!((f64::from(slope[c]) - want).abs() < 2e-5, "cell {c}: {} {want}", slope[c]);
+            assert!((f64::from(slope) - want).abs() < 2e-5, "cell {c}: {slope} {want}");
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ pub(crate) fn product_eight(
     half: bool,
     out: &mut Product,
 ) {
-    assert!(tokens.len() == weights.len() && tokens.len() % WORDS == 0, "whole runs");
+    assert!(tokens.len() == weights.len() && tokens.len().is_multiple_of(WORDS), "whole runs");
     let _ = ahead; // Only VNNI is fast enough to wait for memory.
     match how.0 {
         #[cfg(target_arch = "x86_64")]
@@ -272,7 +272,7 @@ mod tests {
             let mut out = [0.0; OUTPUTS * TOKENS];
             product_eight(how, &weights, &tokens, &[], scales, false, &mut out);
             for (place, x) in out.iter().enumerate() {
-                let sign = if place / TOKENS % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = if (place / TOKENS).is_multiple_of(2) { 1.0 } else { -1.0 };
                 assert_eq!(*x, sign * 255.0 * 192.0, "{how:?}");
             }
         }
@@ -280,8 +280,9 @@ mod tests {
 
     #[test]
     fn a_product_of_codes_is_near_the_product_of_numbers() {
-        let number =
-            |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * if i % 31 == 0 { 3.0 } else { 1.0 };
+        let number = |i: usize| {
+            ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * if i.is_multiple_of(31) { 3.0 } else { 1.0 }
+        };
         let features = 84;
         let rows: Vec<Vec<f32>> =
             (0..OUTPUTS).map(|o| (0..features).map(|k| number(o * 101 + k)).collect()).collect();

@@ -241,7 +241,7 @@ mod tests {
         let mut out = vec![0.0; weights.len()];
         model.forward(&TEXTS, &mut out).unwrap();
         model.backward(&weights);
-        let mut slopes = vec![0.0f32; 7 * DIM];
+        let mut slopes = [0.0f32; 7 * DIM];
         let mut from = 0;
         for (row, &end) in model.waiting.rows.chunks(DIM).zip(&model.waiting.ends) {
             for &token in &model.waiting.tokens[from..end] {

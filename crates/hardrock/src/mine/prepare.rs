@@ -216,7 +216,7 @@ pub(super) fn with_job<T>(
         source.prepare(options.fresh, progress)?;
         items.family = source.families(plan.family_threshold())?;
     }
-    let tfidf = open_tfidf(plan, &lexicals, cancel)?;
+    let tfidf = open_tfidf(plan, lexicals, cancel)?;
     let likeness = open_likeness(plan, tfidf.clone(), &vectors)?;
     let estimator = match (&tfidf, lexicals.first()) {
         (Some(tfidf), Some(lexical)) if plan.estimates() => {

@@ -167,7 +167,7 @@ impl Job<'_> {
         let before = if self.options.fresh { None } else { Checkpoint::load(&stage)? };
         let mut run = Steps { spec, fit, evaluation, stage, dim: start.dim, saved: Instant::now() };
         let resumed = before.as_ref().is_some_and(|c| c.place.epoch > 0 || c.place.step > 0);
-        let (place, table) = run.to_the_end(before, start.table.clone(), progress, cancel)?;
+        let (place, table) = run.finish(before, start.table.clone(), progress, cancel)?;
         let Steps { stage, .. } = run;
         let last = place.history.get(place.best).map(|epoch| &epoch.measured.health);
         let losses = place.history.last().map(|epoch| epoch.losses).unwrap_or_default();
@@ -249,7 +249,7 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// Trains from the checkpoint or from `table`; answers the history and the best table.
-    fn to_the_end(
+    fn finish(
         &mut self,
         before: Option<Checkpoint>,
         table: Vec<f32>,
