@@ -119,9 +119,9 @@ mod tests {
             assert_eq!(schema["additionalProperties"], false, "a typo is found");
         }
         let text = of_job("train").unwrap().to_string();
-        assert!(
-            text.contains("two_sided") && text.contains("relative") && text.contains("Divides the cosines")
-        );
+        for part in ["two_sided", "max_length", "\"kin\"", "Divides the cosines"] {
+            assert!(text.contains(part), "{part}");
+        }
         assert!(of_job("tran").is_err());
     }
 }

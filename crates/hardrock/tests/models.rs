@@ -79,13 +79,16 @@ fn every_architecture_gives_the_vectors_of_the_reference() {
 /// In 8 bits the least cosine to the reference; tiny random models are the worst case, with few columns to even errors out.
 const INT8: f64 = 0.995;
 
+/// Has no products to compute in 8 bits.
+const STATIC: &str = "trained-static";
+
 fn in_int8() -> ModelOptions {
     ModelOptions { precision: Some(Precision::Int8), ..ModelOptions::default() }
 }
 
 #[test]
 fn every_architecture_in_8_bits_is_near_the_reference_and_not_the_same() {
-    for (name, dim, ..) in MODELS {
+    for (name, dim, ..) in MODELS.into_iter().filter(|m| m.0 != STATIC) {
         let (model, whole) = (open(name, &in_int8()).unwrap(), open(name, &ModelOptions::default()).unwrap());
         assert_eq!((model.card().precision, whole.card().precision), ("int8", "f32"));
         assert_ne!(model.fingerprint(), whole.fingerprint(), "{name}");
@@ -103,6 +106,9 @@ fn every_architecture_in_8_bits_is_near_the_reference_and_not_the_same() {
 fn a_text_has_the_same_bits_alone_and_among_others_on_any_number_of_threads() {
     let precisions = [ModelOptions::default(), in_int8()];
     for ((name, dim, ..), options) in MODELS.iter().flat_map(|&m| precisions.iter().map(move |o| (m, o))) {
+        if name == STATIC && options.precision == Some(Precision::Int8) {
+            continue;
+        }
         let model = open(name, options).unwrap();
         let texts = golden(name).texts;
         let many: Vec<String> = texts.iter().cycle().take(90).cloned().collect();

@@ -105,7 +105,7 @@ fn shorter_numbers_come_back_to_their_precision_and_only_where_the_format_has_th
         ("h.npy", Element::F16, 0.0),
         ("b.safetensors", Element::Bf16, 0.0),
         ("i.npy", Element::Int8, 0.5 / 127.0),
-        ("i.safetensors", Element::Int8, 0.5 / 127.0),
+        ("j.safetensors", Element::Int8, 0.5 / 127.0),
     ] {
         let output = folder.path().join(name);
         let options = EmbedOptions { element, ..EmbedOptions::default() };

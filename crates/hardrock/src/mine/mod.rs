@@ -12,6 +12,7 @@ pub mod estimate;
 mod facts;
 pub mod flags;
 pub mod judge;
+mod keys;
 mod likeness;
 mod open;
 pub mod opinions;

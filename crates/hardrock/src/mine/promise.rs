@@ -20,10 +20,8 @@ use crate::store::{Key, Stage};
 use crate::verdicts::{Agreement, Store, is_store, plan as plans};
 use crate::{Error, Result};
 
-/// Most chunks of anchors that seeds are looked for in: 4,096 anchors hold enough of them.
+/// Chunks of anchors that seeds are looked for in: 4,096 anchors hold enough of them.
 const SEED_CHUNKS: usize = 4;
-/// One chunk in this many: looking for seeds measures what mining measures again.
-const SEED_SHARE: usize = 8;
 /// Candidates of a row that an estimate looks at, in units of the negatives asked for.
 const LOOKED_AT: usize = 8;
 
@@ -82,8 +80,7 @@ fn seed_rows(job: &Job<'_>, cancel: &AtomicBool) -> Result<Vec<SeedRow>> {
     let Some(estimator) = &job.judge.p_fn else { return Ok(Vec::new()) };
     let n = chunks(job);
     let mut rows = Vec::new();
-    let looked_in = n.div_ceil(SEED_SHARE).clamp(1, SEED_CHUNKS);
-    for chunk in (0..n).step_by(n.div_ceil(looked_in).max(1)) {
+    for chunk in (0..n).step_by(n.div_ceil(SEED_CHUNKS)) {
         let proposals = proposals(job, chunk)?;
         let range = range(job, chunk);
         let starts: Vec<usize> = range.clone().step_by(BLOCK).collect();

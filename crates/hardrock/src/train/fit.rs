@@ -72,7 +72,8 @@ pub(crate) struct Fit<'a> {
 
 /// The learning rate of a step, both counted from 0.
 pub(crate) fn rate(optimiser: &OptimiserTable, step: u64, steps: u64) -> f32 {
-    let warm = (f64::from(optimiser.warmup) * steps as f64).ceil();
+    // 0.2 of ten steps are two, though 0.2 in 32 bits is a little more.
+    let warm = ((f64::from(optimiser.warmup) - 1e-6) * steps as f64).ceil().max(0.0);
     let at = step as f64;
     let part = if at < warm {
         (at + 1.0) / warm
