@@ -106,7 +106,7 @@ fn a_wrong_model_ends_before_anything_is_read_and_says_what_would_work() {
     let input =
         file(folder.path(), "texts.jsonl", "{\"_id\": \"a\", \"text\": \"b\"}\n").display().to_string();
     let out = folder.path().join("v.npy").display().to_string();
-    let (code, _, stderr) = run(["embed", "--model", "no-such/folder", &input, "-o", &out]);
+    let (code, _, stderr) = run(["embed", "--model", "./no-such/folder", &input, "-o", &out]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("no-such/folder") && stderr.contains("sentence-transformers"), "{stderr}");
     let empty = folder.path().join("empty");
