@@ -384,10 +384,11 @@ impl MineArgs {
     fn set_pools(&self, spec: &mut MineSpec, preset: Option<&Preset>) -> Result<()> {
         let vectors = self.corpus_vectors.as_deref().zip(self.query_vectors.as_deref());
         let dense = self.model.dense();
-        let given = flags::Given { vectors, model: dense.as_ref() };
+        let sparse = self.model.sparse();
+        let given = flags::Given { vectors, model: dense.as_ref(), sparse: sparse.as_ref() };
         if let Some(list) = &self.source {
             spec.pool = flags::pools(list, given)?;
-        } else if spec.pool.is_empty() || vectors.is_some() || dense.is_some() {
+        } else if spec.pool.is_empty() || vectors.is_some() || dense.is_some() || sparse.is_some() {
             spec.pool = flags::pools(given.default_sources(), given)?;
         }
         if let Some(recall) = self.approximate {
@@ -422,10 +423,11 @@ impl MineArgs {
 
     /// An option about a source that this run does not have is a mistake, not a wish.
     fn refuse_unused(&self, spec: &MineSpec) -> Result<()> {
-        use mine::spec::SourceSpec::{Bm25, Dense, Vectors};
+        use mine::spec::SourceSpec::{Bm25, Dense, Sparse, Vectors};
         let bm25 = spec.pool.iter().any(|p| matches!(p.source, Bm25(_)));
         let model = spec.pool.iter().any(|p| matches!(p.source, Dense(_)));
         let vectors = spec.pool.iter().any(|p| matches!(p.source, Vectors(_)));
+        let sparse = spec.pool.iter().any(|p| matches!(p.source, Sparse(_)));
         let unused = [
             ("--bm25-k1", self.bm25_k1.is_some() && !bm25, "add bm25 to --source"),
             ("--bm25-b", self.bm25_b.is_some() && !bm25, "add bm25 to --source"),
@@ -435,6 +437,7 @@ impl MineArgs {
                 "add --model, or --corpus-vectors and --query-vectors",
             ),
             ("--model", self.model.dense().is_some() && !model, "add dense to --source"),
+            ("--sparse-model", self.model.sparse().is_some() && !sparse, "add sparse to --source"),
             ("--corpus-vectors", self.corpus_vectors.is_some() && !vectors, "add vectors to --source"),
         ];
         match unused.iter().find(|(_, unused, _)| *unused) {

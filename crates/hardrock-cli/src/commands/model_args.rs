@@ -1,7 +1,7 @@
 //! The options that name a model, shared by the commands that encode.
 
 use clap::Args;
-use hardrock::mine::spec::{DenseSpec, Metric};
+use hardrock::mine::spec::{DenseSpec, Metric, SparseSpec};
 use hardrock::models::RemoteOptions;
 
 /// How a model behind an address is asked.
@@ -60,9 +60,22 @@ pub(crate) struct ModelArgs {
     truncate_dim: Option<usize>,
     #[command(flatten)]
     remote: RemoteArgs,
+    /// Sparse encoder: a SPLADE model (a masked language model, with or without SpladePooling), as a folder or ORG/NAME[@REVISION] of
+    /// the hub; adds the source `sparse`
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
+    sparse_model: Option<String>,
+    /// Tokens that the sparse model reads of a text [default: what its files say]
+    #[arg(long, value_name = "N", requires = "sparse_model", help_heading = "Model")]
+    sparse_max_length: Option<usize>,
 }
 
 impl ModelArgs {
+    /// The sparse source that the options describe, if a model is named.
+    pub(crate) fn sparse(&self) -> Option<SparseSpec> {
+        let model = self.sparse_model.clone()?;
+        Some(SparseSpec { model, max_length: self.sparse_max_length, ..SparseSpec::default() })
+    }
+
     /// The source that the options describe, if a model is named.
     pub(crate) fn dense(&self) -> Option<DenseSpec> {
         Some(DenseSpec {

@@ -37,7 +37,7 @@ pub(crate) struct SearchArgs {
     /// Search only for the queries of this split [default: all queries]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Comma list of bm25, dense, vectors, run:FILE [default: vectors or dense where given, else bm25]
+    /// Comma list of bm25, dense, sparse, vectors, run:FILE [default: vectors, dense or sparse where given, else bm25]
     #[arg(long, value_name = "LIST")]
     source: Option<String>,
     #[command(flatten)]
@@ -90,9 +90,15 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     spec.data.split = args.split;
     let vectors = args.corpus_vectors.as_deref().zip(args.query_vectors.as_deref());
     let dense = args.model.dense();
-    let given = flags::Given { vectors, model: dense.as_ref() };
+    let sparse = args.model.sparse();
+    let given = flags::Given { vectors, model: dense.as_ref(), sparse: sparse.as_ref() };
     // Which documents a model finds is asked for by naming the model; BM25's are not mixed in.
-    let default = if vectors.is_none() && dense.is_some() { "dense" } else { given.default_sources() };
+    let default = match (vectors.is_some(), dense.is_some(), sparse.is_some()) {
+        (false, true, false) => "dense",
+        (false, false, true) => "sparse",
+        (false, true, true) => "dense,sparse",
+        _ => given.default_sources(),
+    };
     spec.pool = flags::pools(args.source.as_deref().unwrap_or(default), given)?;
     if let Some(metric) = args.metric {
         spec.pool.iter_mut().for_each(|p| p.source.compare_by(metric));

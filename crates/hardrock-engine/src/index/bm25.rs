@@ -12,14 +12,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bm25_block::{Accumulator, BLOCK, Best, Block, block_bytes};
+use super::block::{Postings, Query};
+use super::blocks::Blocks;
 use super::{Forward, IndexError, Neighbours, QueryTerms, Result, RowBuffer, Texts, Watch};
-
-/// Queries that one task takes through the blocks together.
-const TASK: usize = 32;
 
 /// Parameters as written in TOML: `bm25 = { k1 = 1.2, b = 0.75 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -67,11 +64,7 @@ impl Bm25Options {
 pub struct Bm25 {
     forward: Arc<Forward>,
     weights: Weights,
-    /// Document ranges of the blocks, ascending.
-    blocks: Vec<Range<usize>>,
-    /// Groups of blocks that fit into memory together; one group is kept, more are rebuilt for each search.
-    groups: Vec<Range<usize>>,
-    kept: Vec<Block>,
+    blocks: Blocks,
 }
 
 impl std::fmt::Debug for Bm25 {
@@ -79,8 +72,7 @@ impl std::fmt::Debug for Bm25 {
         f.debug_struct("Bm25")
             .field("options", &self.weights.options)
             .field("documents", &self.forward.len())
-            .field("blocks", &self.blocks.len())
-            .field("groups", &self.groups.len())
+            .field("parts", &self.blocks.parts())
             .finish_non_exhaustive()
     }
 }
@@ -115,6 +107,37 @@ impl Weights {
     }
 }
 
+/// The forward index with the weights of its postings.
+struct Weighted<'a> {
+    forward: &'a Forward,
+    weights: &'a Weights,
+}
+
+impl Postings for Weighted<'_> {
+    fn vocabulary(&self) -> usize {
+        self.forward.terms().len()
+    }
+
+    fn terms(&self, docs: Range<usize>, mut f: impl FnMut(&[u32])) -> Result<()> {
+        self.forward.each_row(docs, &mut RowBuffer::default(), |_, row| f(row.terms))
+    }
+
+    fn impacts(&self, docs: Range<usize>, mut f: impl FnMut(usize, u32, f32)) -> Result<()> {
+        self.forward.each_row(docs, &mut RowBuffer::default(), |doc, row| {
+            let norm = self.weights.norm(row.len);
+            for (&term, &count) in row.terms.iter().zip(row.counts) {
+                f(doc, term, self.weights.impact(term, count, norm));
+            }
+        })
+    }
+}
+
+impl Query for QueryTerms {
+    fn factors(&self) -> impl Iterator<Item = (u32, f32)> {
+        self.iter().map(|(term, multiplicity)| (term, multiplicity as f32))
+    }
+}
+
 impl Bm25 {
     /// Prepares the index. `budget` in bytes bounds the postings held at one time (about 6 bytes per distinct term of each
     /// document) but not the forward index nor the answers. What does not fit is built part by part during each
@@ -126,14 +149,9 @@ impl Bm25 {
     pub fn build(forward: Arc<Forward>, options: Bm25Options, budget: u64) -> Result<Self> {
         options.check()?;
         let weights = Weights::new(&forward, options);
-        let budget = budget.max(12 * forward.terms().len() as u64);
-        let blocks = cut_blocks(&forward, budget);
-        let groups = cut_groups(&forward, &blocks, budget);
-        let mut index = Self { forward, weights, blocks, groups, kept: Vec::new() };
-        if index.groups.len() == 1 {
-            index.kept = index.build_blocks(0..index.blocks.len())?;
-        }
-        Ok(index)
+        let blocks =
+            Blocks::build(&Weighted { forward: &forward, weights: &weights }, &forward.tally.starts, budget)?;
+        Ok(Self { forward, weights, blocks })
     }
 
     /// The forward index below.
@@ -143,20 +161,7 @@ impl Bm25 {
 
     /// Into how many parts the budget cut the index; with more than one, each search builds them again.
     pub fn parts(&self) -> usize {
-        self.groups.len()
-    }
-
-    fn build_blocks(&self, which: Range<usize>) -> Result<Vec<Block>> {
-        self.blocks[which]
-            .par_iter()
-            .map(|docs| {
-                let norms: Vec<f64> =
-                    self.forward.lengths()[docs.clone()].iter().map(|&len| self.weights.norm(len)).collect();
-                Block::build(&self.forward, docs.clone(), |doc, term, count| {
-                    self.weights.impact(term, count, norms[doc - docs.start])
-                })
-            })
-            .collect()
+        self.blocks.parts()
     }
 
     /// The `k` documents with the highest scores for each query text of `range`: best first, ties by lower document,
@@ -180,49 +185,8 @@ impl Bm25 {
     /// # Errors
     /// As [`Bm25::search`].
     pub fn search_terms(&self, queries: &[QueryTerms], k: usize, watch: &Watch<'_>) -> Result<Neighbours> {
-        let mut keys: Vec<Vec<u64>> = vec![Vec::new(); queries.len()];
-        for (number, group) in self.groups.iter().enumerate() {
-            let built;
-            let blocks = if self.groups.len() == 1 {
-                &self.kept
-            } else {
-                built = self.build_blocks(group.clone())?;
-                &built
-            };
-            let last = number + 1 == self.groups.len();
-            queries.par_chunks(TASK).zip(keys.par_chunks_mut(TASK)).try_for_each_init(
-                || (accumulator(), Best::new(k)),
-                |(scores, best), (queries, keys)| {
-                    for (query, keys) in queries.iter().zip(keys.iter_mut()) {
-                        watch.check()?;
-                        best.resume(keys);
-                        for block in blocks {
-                            block.search(query, scores, best);
-                        }
-                        keys.clear();
-                        keys.extend_from_slice(best.finish());
-                    }
-                    if last {
-                        watch.advance(queries.len());
-                    }
-                    Ok(())
-                },
-            )?;
-        }
-        let mut found = Neighbours { starts: vec![0], ..Default::default() };
-        let total = keys.iter().map(Vec::len).sum();
-        found.starts.reserve_exact(queries.len());
-        found.items.reserve_exact(total);
-        found.scores.reserve_exact(total);
-        for row in keys {
-            for key in row {
-                let (doc, score) = Best::open(key);
-                found.items.push(doc);
-                found.scores.push(score);
-            }
-            found.starts.push(found.items.len());
-        }
-        Ok(found)
+        let postings = Weighted { forward: &self.forward, weights: &self.weights };
+        self.blocks.search(&postings, queries, k, watch)
     }
 
     /// The score of one document, the same bits as [`Bm25::search`] gives it; 0 where they share no term.
@@ -242,58 +206,6 @@ impl Bm25 {
         }
         Ok(score)
     }
-}
-
-fn accumulator() -> Box<Accumulator> {
-    let zeros: Box<[f32]> = vec![0.0; BLOCK].into_boxed_slice();
-    match zeros.try_into() {
-        Ok(array) => array,
-        Err(_) => unreachable!("the slice was made with this length"),
-    }
-}
-
-/// Document ranges of at most [`BLOCK`] documents, each within the budget where a single document allows it.
-fn cut_blocks(forward: &Forward, budget: u64) -> Vec<Range<usize>> {
-    // A posting's place in its block is a `u32`.
-    const MOST: u64 = u32::MAX as u64;
-    let starts = &forward.tally.starts;
-    let mut blocks = Vec::new();
-    let mut first = 0;
-    for doc in 0..forward.len() {
-        let postings = starts[doc + 1] - starts[first];
-        let full =
-            doc - first == BLOCK || postings > MOST || block_bytes(postings, forward.terms().len()) > budget;
-        if full && doc > first {
-            blocks.push(first..doc);
-            first = doc;
-        }
-    }
-    if first < forward.len() {
-        blocks.push(first..forward.len());
-    }
-    blocks
-}
-
-/// Ranges of blocks that fit the budget together.
-fn cut_groups(forward: &Forward, blocks: &[Range<usize>], budget: u64) -> Vec<Range<usize>> {
-    let bytes = |docs: &Range<usize>| {
-        let starts = &forward.tally.starts;
-        block_bytes(starts[docs.end] - starts[docs.start], forward.terms().len())
-    };
-    let mut groups = Vec::new();
-    let (mut first, mut held) = (0, 0u64);
-    for (number, docs) in blocks.iter().enumerate() {
-        let more = bytes(docs);
-        if number > first && held.saturating_add(more) > budget {
-            groups.push(first..number);
-            (first, held) = (number, 0);
-        }
-        held = held.saturating_add(more);
-    }
-    if first < blocks.len() {
-        groups.push(first..blocks.len());
-    }
-    groups
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! A corpus is read once into a [`Forward`] index (terms and counts per document). [`Bm25`] retrieves from it,
 //! [`TfIdf`] compares documents with it; [`Shingler`] says how much wording two texts share.
 
+mod block;
+mod blocks;
 mod bm25;
-mod bm25_block;
 mod codes;
 mod error;
 mod families;
@@ -17,6 +18,7 @@ mod hits;
 mod kmeans;
 mod neighbours;
 mod shingles;
+mod sparse;
 mod terms;
 mod texts;
 mod tfidf;
@@ -34,6 +36,7 @@ pub use families::{FamilyOptions, families};
 pub use forward::{Forward, QueryTerms, Row, RowBuffer, Rows};
 pub use neighbours::Neighbours;
 pub use shingles::{Shingler, Shingles};
+pub use sparse::{SparseIndex, SparseRows, SparseVector};
 pub use terms::Terms;
 pub use texts::Texts;
 pub use tfidf::{TfIdf, TfIdfRow};

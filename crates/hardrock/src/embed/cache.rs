@@ -192,10 +192,10 @@ impl Shard {
 }
 
 /// Ending of the cache's files.
-const ENDING: &str = "safetensors";
+pub(super) const ENDING: &str = "safetensors";
 
 /// Name of the checksum in a file's metadata.
-const SUM: &str = "blake3";
+pub(super) const SUM: &str = "blake3";
 
 fn checksum(keys: &[u8], vectors: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -205,7 +205,7 @@ fn checksum(keys: &[u8], vectors: &[u8]) -> String {
 }
 
 /// A key is a hash already: any eight bytes of it will do.
-fn hash(key: &TextKey) -> u64 {
+pub(super) fn hash(key: &TextKey) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| key[i]))
 }
 

@@ -2,6 +2,8 @@
 
 mod cache;
 mod file;
+mod kept;
+mod sparse;
 mod write;
 
 use std::collections::HashSet;
@@ -10,10 +12,12 @@ use std::time::{Duration, Instant};
 
 pub use cache::{Cache, CachedRows};
 pub use file::{EmbedOptions, Embedded, Side, embed_file};
+use kept::{Dense, Keep, Words};
+pub use sparse::{SparseCache, SparseTable};
 pub use write::Element;
 
 use crate::mine::Progress;
-use crate::models::Embedder;
+use crate::models::{Embedder, SparseEmbedder};
 use crate::read::Table;
 use crate::store::{Key, Store};
 use crate::{Error, Result};
@@ -31,6 +35,12 @@ pub struct Encoded {
 pub fn open_cache(store: &Store, embedder: &dyn Embedder) -> Result<Cache> {
     let key = Key::new("embeddings").with("model", embedder.fingerprint());
     Cache::open(store.stage("embeddings", &key)?.folder(), embedder.dim())
+}
+
+/// Opens the sparse vectors of a model in a work folder.
+pub fn open_sparse_cache(store: &Store, embedder: &dyn SparseEmbedder) -> Result<SparseCache> {
+    let key = Key::new("sparse-embeddings").with("model", embedder.fingerprint());
+    SparseCache::open(store.stage("embeddings", &key)?.folder(), embedder.vocabulary())
 }
 
 /// Records of a table and how their texts are to be read.
@@ -73,28 +83,25 @@ impl Wanted<'_> {
         Ok(keys)
     }
 
-    /// Positions among the records whose vectors are not in the cache, each text once.
-    fn missing(&self, cache: &Cache, keys: &[cache::TextKey]) -> Vec<usize> {
+    /// Positions among the records whose vectors are not there, each text once.
+    fn missing(&self, kept: &impl Keep, keys: &[cache::TextKey]) -> Vec<usize> {
         let mut seen = HashSet::new();
-        (0..keys.len()).filter(|&i| cache.find(&keys[i]).is_none() && seen.insert(keys[i])).collect()
+        (0..keys.len()).filter(|&i| kept.find(&keys[i]).is_none() && seen.insert(keys[i])).collect()
     }
 
-    /// Encodes the texts at some positions.
-    fn encode(&self, at: &[usize], embedder: &dyn Embedder, cancel: &AtomicBool) -> Result<Vec<f32>> {
+    /// Encodes the texts at some positions and keeps their vectors.
+    fn make(
+        &self,
+        at: &[usize],
+        keys: &[cache::TextKey],
+        kept: &mut impl Keep,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
         let read = |&i: &usize| Ok(format!("{}{}", self.prompt, self.table.text(self.records[i])?));
         let texts: Vec<String> = at.iter().map(read).collect::<Result<_>>()?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut vectors = vec![0.0; texts.len() * embedder.dim()];
-        embedder.encode(&texts, &mut vectors, cancel)?;
-        for (vector, &i) in vectors.chunks(embedder.dim()).zip(at) {
-            if let Some(x) = vector.iter().find(|x| !x.is_finite()) {
-                return Err(Error::usage(
-                    format!("the model's vector of `{}` holds {x}", self.table.id(self.records[i])),
-                    "the model's weights or the server's answer are broken: try another precision or model",
-                ));
-            }
-        }
-        Ok(vectors)
+        let names: Vec<cache::TextKey> = at.iter().map(|&i| keys[i]).collect();
+        kept.make(&names, &texts, &|i| self.table.id(self.records[at[i]]).to_owned(), cancel)
     }
 }
 
@@ -109,20 +116,38 @@ pub fn encode(
     progress: &dyn Progress,
     cancel: &AtomicBool,
 ) -> Result<(Vec<u32>, Encoded)> {
+    encode_kept(wanted, &mut Dense { embedder, cache }, progress, cancel)
+}
+
+/// The same for sparse vectors.
+pub fn encode_sparse(
+    wanted: &Wanted<'_>,
+    embedder: &dyn SparseEmbedder,
+    cache: &mut SparseCache,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<(Vec<u32>, Encoded)> {
+    encode_kept(wanted, &mut Words { embedder, cache }, progress, cancel)
+}
+
+fn encode_kept(
+    wanted: &Wanted<'_>,
+    kept: &mut impl Keep,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<(Vec<u32>, Encoded)> {
     let start = Instant::now();
     let keys = wanted.keys(cancel)?;
-    let missing = wanted.missing(cache, &keys);
+    let missing = wanted.missing(kept, &keys);
     if !missing.is_empty() {
         progress.stage(&format!("encode {}", wanted.name), missing.len() as u64, "texts");
     }
-    let longest = (LONGEST / size_of::<f32>() / embedder.dim()).max(1);
+    let longest = (LONGEST / kept.row_bytes()).max(1);
     let (mut rest, mut size) = (missing.as_slice(), FIRST.min(longest));
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(size.min(rest.len()));
         let begun = Instant::now();
-        let vectors = wanted.encode(piece, embedder, cancel)?;
-        let names: Vec<cache::TextKey> = piece.iter().map(|&i| keys[i]).collect();
-        cache.push(&names, &vectors)?;
+        wanted.make(piece, &keys, kept, cancel)?;
         progress.advance(piece.len() as u64);
         if begun.elapsed() < AIM / 2 {
             size = (2 * size).min(longest);
@@ -130,9 +155,7 @@ pub fn encode(
         rest = tail;
     }
     let row = |key| {
-        cache
-            .find(key)
-            .ok_or_else(|| Error::usage("a vector is gone from the cache", "run the command again"))
+        kept.find(key).ok_or_else(|| Error::usage("a vector is gone from the cache", "run the command again"))
     };
     let rows = keys.iter().map(row).collect::<Result<Vec<u32>>>()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -156,18 +179,36 @@ pub fn sample(
     seconds: f64,
     cancel: &AtomicBool,
 ) -> Result<Outlook> {
+    sample_kept(wanted, &mut Dense { embedder, cache }, seconds, cancel)
+}
+
+/// The same for sparse vectors.
+pub fn sample_sparse(
+    wanted: &Wanted<'_>,
+    embedder: &dyn SparseEmbedder,
+    cache: &mut SparseCache,
+    seconds: f64,
+    cancel: &AtomicBool,
+) -> Result<Outlook> {
+    sample_kept(wanted, &mut Words { embedder, cache }, seconds, cancel)
+}
+
+fn sample_kept(
+    wanted: &Wanted<'_>,
+    kept: &mut impl Keep,
+    seconds: f64,
+    cancel: &AtomicBool,
+) -> Result<Outlook> {
     /// Texts between two looks at the clock.
     const STEP: usize = 64;
     let keys = wanted.keys(cancel)?;
-    let missing = wanted.missing(cache, &keys);
+    let missing = wanted.missing(kept, &keys);
     let steps = missing.len().div_ceil(STEP);
     let (start, mut done) = (Instant::now(), 0);
     for step in 0..steps {
         // Every `steps`-th text, so that a sorted file does not show only its short ones.
         let spread: Vec<usize> = missing.iter().skip(step).step_by(steps).copied().collect();
-        let vectors = wanted.encode(&spread, embedder, cancel)?;
-        let names: Vec<cache::TextKey> = spread.iter().map(|&i| keys[i]).collect();
-        cache.push(&names, &vectors)?;
+        wanted.make(&spread, &keys, kept, cancel)?;
         done += spread.len();
         if start.elapsed().as_secs_f64() > seconds {
             break;

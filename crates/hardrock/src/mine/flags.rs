@@ -11,7 +11,7 @@ use hardrock_engine::index::TokenOptions;
 
 use super::spec::{
     Bm25Spec, DEFAULT_DEPTH, DenseSpec, FiltersSpec, Metric, MineSpec, PoolSpec, RunSpec, Shortfall,
-    SourceSpec, VectorsSpec,
+    SourceSpec, SparseSpec, VectorsSpec,
 };
 use crate::presets::Overrides;
 use crate::{Error, Result};
@@ -292,7 +292,13 @@ pub fn pool(entry: &str, depth: usize) -> Result<PoolSpec> {
                 source: SourceSpec::Run(RunSpec { path }),
             });
         }
-        _ => return Err(unknown("source", name, &["bm25", "dense", "vectors", "run", "given", "random"])),
+        _ => {
+            return Err(unknown(
+                "source",
+                name,
+                &["bm25", "dense", "sparse", "vectors", "run", "given", "random"],
+            ));
+        }
     };
     Ok(PoolSpec { name: name.to_owned(), depth, source })
 }
@@ -326,16 +332,22 @@ pub struct Given<'a> {
     pub vectors: Option<(&'a Path, &'a Path)>,
     /// An encoder.
     pub model: Option<&'a DenseSpec>,
+    /// A sparse encoder.
+    pub sparse: Option<&'a SparseSpec>,
 }
 
 impl Given<'_> {
     /// The sources when none are named: the given vectors, a model beside BM25 (two views of the same texts), or BM25.
     pub fn default_sources(&self) -> &'static str {
-        match (self.vectors.is_some(), self.model.is_some()) {
-            (true, true) => "vectors,dense",
-            (true, false) => "vectors",
-            (false, true) => "bm25,dense",
-            (false, false) => "bm25",
+        match (self.vectors.is_some(), self.model.is_some(), self.sparse.is_some()) {
+            (true, true, true) => "vectors,dense,sparse",
+            (true, true, false) => "vectors,dense",
+            (true, false, true) => "vectors,sparse",
+            (true, false, false) => "vectors",
+            (false, true, true) => "bm25,dense,sparse",
+            (false, true, false) => "bm25,dense",
+            (false, false, true) => "bm25,sparse",
+            (false, false, false) => "bm25",
         }
     }
 }
@@ -362,6 +374,16 @@ pub fn pools(list: &str, given: Given<'_>) -> Result<Vec<PoolSpec>> {
                 },
                 None => {
                     return Err(Error::usage("--source dense has no model", "add --model FOLDER"));
+                }
+            },
+            "sparse" => match given.sparse {
+                Some(sparse) => PoolSpec {
+                    name: "sparse".to_owned(),
+                    depth: DEFAULT_DEPTH,
+                    source: SourceSpec::Sparse(sparse.clone()),
+                },
+                None => {
+                    return Err(Error::usage("--source sparse has no model", "add --sparse-model FOLDER"));
                 }
             },
             _ => self::pool(entry, DEFAULT_DEPTH)?,

@@ -151,7 +151,9 @@ fn without_texts(spec: &mut MineSpec) -> Result<()> {
         name => matches!(name, "text" | "near" | "family" | "command"),
     };
     let filter = spec.filters.chain.iter().find(reads_texts).map(|f| format!("the filter `{}`", f.name()));
-    let by_texts = |p: &&PoolSpec| matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_));
+    let by_texts = |p: &&PoolSpec| {
+        matches!(p.source, SourceSpec::Bm25(_) | SourceSpec::Dense(_) | SourceSpec::Sparse(_))
+    };
     let source = spec.pool.iter().find(by_texts).map(|p| format!("the source `{}`", p.name));
     match filter.or(source) {
         Some(what) => Err(Error::usage(
@@ -259,7 +261,7 @@ fn scores_all(spec: &MineSpec, score_by: ScoreBy) -> bool {
         ScoreBy::Rrf => true,
         ScoreBy::Source(s) => {
             let source = spec.pool.get(s).map(|p| &p.source);
-            source.is_some_and(|s| s.is_dense() || matches!(s, SourceSpec::Bm25(_)))
+            source.is_some_and(|s| s.is_dense() || matches!(s, SourceSpec::Bm25(_) | SourceSpec::Sparse(_)))
         }
     }
 }

@@ -17,13 +17,13 @@ use super::judge::Judge;
 use super::likeness::{ShingleOverlap, TfIdfLikeness};
 use super::plan::Plan;
 use super::run::RunOptions;
-use super::spec::{Bm25Spec, KinBy, PoolSpec, SourceSpec};
+use super::spec::{Bm25Spec, DenseSpec, KinBy, PoolSpec, SourceSpec, SparseSpec};
 use super::{Progress, taxonomy};
 use crate::embed::Outlook;
 use crate::read::{self, ColumnKind, ColumnSpec, Dataset, LoadOptions, input};
 use crate::sources::{
     ApproximateSource, Bm25Source, ClusterCell, GivenSource, Lexical, PendingSource, RandomSource, RunSource,
-    Source, VectorsLikeness, VectorsSource,
+    Source, SparseSource, VectorsLikeness, VectorsSource,
 };
 use crate::store::{Key, Stage, Store};
 use crate::{Error, Result};
@@ -162,6 +162,12 @@ pub(super) fn with_job<T>(
                 }
                 None => Box::new(PendingSource),
             },
+            SourceSpec::Sparse(_) => match vectors.sparse() {
+                Some([documents, queries]) => {
+                    Box::new(SparseSource::new(documents, queries, &judged, budget.index)?)
+                }
+                None => Box::new(PendingSource),
+            },
             SourceSpec::Run(run) => {
                 let run = read::trec::read_run(&run.path)?;
                 let source = RunSource::new(&run, &dataset.anchors, &dataset.items, &judged);
@@ -281,6 +287,7 @@ fn pool_files(source: &SourceSpec) -> Vec<PathBuf> {
     match source {
         SourceSpec::Vectors(v) => dense::files(v),
         SourceSpec::Dense(dense) => vec![PathBuf::from(&dense.model)],
+        SourceSpec::Sparse(sparse) => vec![PathBuf::from(&sparse.model)],
         SourceSpec::Run(run) => vec![run.path.clone()],
         SourceSpec::Bm25(_) | SourceSpec::Given {} | SourceSpec::Random {} => Vec::new(),
     }
@@ -298,8 +305,9 @@ fn hash_inputs(
     for (pool, model) in plan.spec.pool.iter().zip(models) {
         match (&pool.source, model) {
             // A model is many files and says itself what of them counts.
-            (SourceSpec::Dense(dense), Some(model)) => {
-                hashes.insert(dense.model.clone(), model.fingerprint().to_owned());
+            (SourceSpec::Dense(DenseSpec { model: name, .. }), Some(model))
+            | (SourceSpec::Sparse(SparseSpec { model: name, .. }), Some(model)) => {
+                hashes.insert(name.clone(), model.fingerprint().to_owned());
             }
             (source, _) => files.extend(pool_files(source)),
         }

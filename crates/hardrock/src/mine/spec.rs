@@ -60,6 +60,8 @@ pub enum SourceSpec {
     Vectors(VectorsSpec),
     /// Exact nearest neighbours among the vectors that a model makes of the texts.
     Dense(DenseSpec),
+    /// Greatest inner products among the sparse vectors that a SPLADE model makes of the texts, exactly.
+    Sparse(SparseSpec),
     /// A TREC run made elsewhere.
     Run(RunSpec),
     /// The negatives that the input file already has.
@@ -155,6 +157,23 @@ pub struct DenseSpec {
     /// Search through clusters to this recall, in (0, 1]; none = exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approximate: Option<f64>,
+}
+
+/// A SPLADE model and how it reads texts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SparseSpec {
+    /// A model folder or a hub id.
+    pub model: String,
+    /// Stands before an anchor; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_query: Option<String>,
+    /// Stands before a document; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_passage: Option<String>,
+    /// Tokens that are read of a text; none = what the model's own files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<usize>,
 }
 
 /// How two vectors compare.

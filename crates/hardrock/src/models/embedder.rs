@@ -9,7 +9,7 @@ use super::{Card, Embedder, Prompts};
 use crate::{Error, Result};
 
 /// Texts whose tokens are held at once.
-const TEXTS: usize = 1024;
+pub(super) const TEXTS: usize = 1024;
 
 /// A model of this machine.
 pub(super) struct Local {
@@ -55,7 +55,7 @@ pub(super) fn stopped(cancel: &AtomicBool) -> Result<()> {
 }
 
 /// Neighbouring texts with up to `most` tokens together, at least one text each.
-fn parts<'a, 'b>(ids: &'a [&'b [u32]], most: usize) -> impl Iterator<Item = &'a [&'b [u32]]> {
+pub(super) fn parts<'a, 'b>(ids: &'a [&'b [u32]], most: usize) -> impl Iterator<Item = &'a [&'b [u32]]> {
     let mut rest = ids;
     std::iter::from_fn(move || {
         let mut tokens = 0usize;

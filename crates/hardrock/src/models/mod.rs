@@ -6,6 +6,7 @@ mod hub;
 mod modules;
 mod open;
 mod remote;
+mod sparse_model;
 mod static_model;
 mod tokenizer;
 mod transformer_model;
@@ -14,10 +15,13 @@ mod weights;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use hardrock_engine::encoders::transformer::masked_lm::SparseVectors;
+
 use crate::mine::{Progress, Silent};
 use crate::{Error, Result};
 use hub::{HubId, Snapshot};
 pub use remote::RemoteOptions;
+pub use sparse_model::open_sparse;
 
 /// What stands before a text, by the role that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,6 +112,32 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// The model's own, or [`crate::Error::Interrupted`] soon after `cancel` is set.
     fn encode(&self, texts: &[&str], out: &mut [f32], cancel: &AtomicBool) -> Result<()>;
+}
+
+/// A model that gives each word of a vocabulary a weight: texts in, sparse vectors out.
+pub trait SparseEmbedder: Send + Sync {
+    /// What was loaded; its dimension is the vocabulary.
+    fn card(&self) -> &Card;
+
+    /// Words are below this.
+    fn vocabulary(&self) -> usize {
+        self.card().dim
+    }
+
+    /// As [`Embedder::fingerprint`].
+    fn fingerprint(&self) -> &str {
+        &self.card().fingerprint
+    }
+
+    /// The prompts that the model asks for.
+    fn prompts(&self) -> &Prompts;
+
+    /// The sparse vector of each text (prompt included), on the current rayon pool. A text's vector has the same bits
+    /// whatever texts stand beside it.
+    ///
+    /// # Errors
+    /// As [`Embedder::encode`].
+    fn encode(&self, texts: &[&str], cancel: &AtomicBool) -> Result<SparseVectors>;
 }
 
 /// Opens the model that `spec` names: a folder in the layout of sentence-transformers, transformers or Model2Vec, a model

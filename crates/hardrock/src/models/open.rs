@@ -33,14 +33,14 @@ pub(super) struct Body {
 
 /// What decides the vectors beside the files.
 #[derive(serde::Serialize)]
-struct Resolved {
-    max_length: Option<usize>,
-    truncate_dim: Option<usize>,
-    precision: &'static str,
+pub(super) struct Resolved {
+    pub(super) max_length: Option<usize>,
+    pub(super) truncate_dim: Option<usize>,
+    pub(super) precision: &'static str,
 }
 
 /// Numbers that models compute with.
-const PRECISION: &str = "f32";
+pub(super) const PRECISION: &str = "f32";
 
 /// Opens the model in the folder `root`; `id` is what it was called, `revision` the commit where it came from a hub.
 ///

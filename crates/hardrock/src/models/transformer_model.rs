@@ -1,6 +1,7 @@
 //! Transformers of the BERT family, as sentence-transformers and transformers save them.
 
 use hardrock_engine::encoders::Encoder;
+use hardrock_engine::encoders::transformer::masked_lm::{Saturation, Splade};
 use hardrock_engine::encoders::transformer::{
     Pooling, Transformer, bert, distilbert, modernbert, mpnet, nomic_bert,
 };
@@ -18,6 +19,10 @@ use crate::{Error, Result};
 /// The kinds that can be read, for messages.
 pub(super) const KINDS: &str =
     "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert and nomic_bert";
+
+/// The kinds that can be read as sparse encoders.
+const SPLADE_KINDS: &str =
+    "masked language models of bert, roberta, xlm-roberta, camembert, distilbert and modernbert";
 
 /// Tokens that a thread encodes between two looks at the flag: about a second of a small model.
 const TOKENS: usize = 4096;
@@ -81,6 +86,34 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Builds the masked language model as a sparse encoder.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub(super) fn load_splade(&self, folder: &Folder, part: &str, saturation: Saturation) -> Result<Splade> {
+        let weights = Weights::open(folder, part)?;
+        let built = match self.kind.as_str() {
+            "bert" => Splade::bert(&self.parse(folder)?, bert::Places::FromZero, &weights, saturation),
+            "roberta" | "xlm-roberta" | "camembert" => {
+                Splade::bert(&self.parse(folder)?, bert::Places::BehindPadding, &weights, saturation)
+            }
+            "distilbert" => Splade::distilbert(&self.parse(folder)?, &weights, saturation),
+            "modernbert" => Splade::modernbert(&self.parse(folder)?, &weights, saturation),
+            other => {
+                let problem = format!("is of the kind {other}, which is not supported as a sparse encoder");
+                return Err(folder.error(part, problem, format!("supported are {SPLADE_KINDS}")));
+            }
+        };
+        built.map_err(|e| folder.model_error(part, e))
+    }
+
+    /// The `model_type`.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
 /// What of `sentence_bert_config.json` decides the vectors.
 #[derive(Debug, Default, serde::Deserialize)]
 struct SentenceConfig {
@@ -97,7 +130,7 @@ pub(super) fn reader(
     folder: &Folder,
     part: &str,
     config: &Config,
-    model: &Transformer,
+    longest: Option<usize>,
     options: &ModelOptions,
 ) -> Result<(Tokenizer, Option<usize>)> {
     let around: SentenceConfig =
@@ -114,7 +147,7 @@ pub(super) fn reader(
         (Some(places), Some(length)) => Some(places.min(length)),
         (places, length) => length.or(places),
     });
-    if let (Some(asked), Some(longest)) = (options.max_length, model.longest())
+    if let (Some(asked), Some(longest)) = (options.max_length, longest)
         && asked > longest
     {
         return Err(Error::usage(
@@ -122,7 +155,7 @@ pub(super) fn reader(
             format!("give at most {longest}"),
         ));
     }
-    let length = match (options.max_length.or(own), model.longest()) {
+    let length = match (options.max_length.or(own), longest) {
         (Some(length), Some(longest)) => Some(length.min(longest)),
         (length, longest) => length.or(longest),
     };
@@ -141,7 +174,7 @@ pub(super) fn body(
     options: &ModelOptions,
 ) -> Result<Body> {
     let model = config.load(folder, part, pooling)?;
-    let (tokenizer, max_length) = reader(folder, part, config, &model, options)?;
+    let (tokenizer, max_length) = reader(folder, part, config, model.longest(), options)?;
     let encoder: Box<dyn Encoder> = Box::new(model);
     Ok(Body {
         architecture: config.kind.clone(),

@@ -8,6 +8,7 @@ mod given;
 mod pending;
 mod random;
 mod run;
+mod sparse;
 mod vectors;
 
 use std::ops::Range;
@@ -27,6 +28,7 @@ pub use pending::PendingSource;
 pub use random::RandomSource;
 pub(crate) use random::draw;
 pub use run::RunSource;
+pub use sparse::SparseSource;
 pub(crate) use vectors::NO_ROW;
 pub use vectors::{Vectors, VectorsLikeness, VectorsSource, open_vectors};
 

@@ -18,9 +18,9 @@ pub struct Config {
     num_hidden_layers: usize,
     num_attention_heads: usize,
     intermediate_size: usize,
-    hidden_act: String,
+    pub(super) hidden_act: String,
     #[serde(default = "eps")]
-    layer_norm_eps: f64,
+    pub(super) layer_norm_eps: f64,
     #[serde(default)]
     position_embedding_type: Option<String>,
     #[serde(default)]

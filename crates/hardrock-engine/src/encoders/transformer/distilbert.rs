@@ -18,11 +18,11 @@ pub struct Config {
     n_layers: usize,
     n_heads: usize,
     hidden_dim: usize,
-    activation: String,
+    pub(super) activation: String,
 }
 
 /// Added to a variance; the model has no setting for it.
-const EPS: f64 = 1e-12;
+pub(super) const EPS: f64 = 1e-12;
 
 /// Builds the model.
 ///

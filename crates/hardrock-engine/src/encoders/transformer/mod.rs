@@ -14,6 +14,7 @@ pub mod distilbert;
 mod embeddings;
 mod layer;
 mod load;
+pub mod masked_lm;
 pub mod modernbert;
 pub mod mpnet;
 pub mod nomic_bert;

@@ -24,9 +24,12 @@ pub struct Config {
     #[serde(default = "gelu")]
     hidden_activation: String,
     #[serde(default = "eps")]
-    norm_eps: f64,
+    pub(super) norm_eps: f64,
     #[serde(default = "every")]
     global_attn_every_n_layers: usize,
+    /// Of the head of a masked language model.
+    #[serde(default = "gelu")]
+    pub(super) classifier_activation: String,
     #[serde(default)]
     layer_types: Option<Vec<String>>,
     #[serde(default = "local")]

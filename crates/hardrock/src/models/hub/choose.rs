@@ -112,11 +112,12 @@ impl Shape {
             lacks.push("tokenizer.json".to_owned());
         }
         let modules = self.modules.iter().filter(|m| is_inside(&m.path));
-        let inner = modules.filter(|m| matches!(m.name(), "Pooling" | "Dense"));
+        let inner = modules.filter(|m| matches!(m.name(), "Pooling" | "SpladePooling" | "Dense"));
         lacks.extend(
             inner.map(|m| Folder::join(&m.path, "config.json")).filter(|name| !listing.contains(name)),
         );
-        let heavy = |m: &&Module| matches!(m.name(), "Transformer" | "StaticEmbedding" | "Dense");
+        let heavy =
+            |m: &&Module| matches!(m.name(), "Transformer" | "MLMTransformer" | "StaticEmbedding" | "Dense");
         let mut holders: Vec<&str> = self.modules.iter().filter(heavy).map(|m| m.path.as_str()).collect();
         if holders.is_empty() {
             holders.push("");

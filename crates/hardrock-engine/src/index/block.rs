@@ -1,12 +1,35 @@
-//! BM25 impacts of at most 65,536 neighbouring documents, turned round: documents by term.
+//! Impacts of at most 65,536 neighbouring documents, turned round: documents by term.
 //!
 //! A block's accumulator has 65,536 cells (256 KiB: stays in a core's L2 cache) and its document numbers are `u16`,
 //! so that adding a posting needs no bounds check and reads 6 bytes.
 
 use std::ops::Range;
 
-use super::forward::{Forward, RowBuffer};
-use super::{QueryTerms, Result};
+use super::Result;
+
+/// Where a block's postings come from.
+pub(super) trait Postings: Sync {
+    /// Terms are below this.
+    fn vocabulary(&self) -> usize;
+
+    /// Calls `f` with the terms of each document, in the documents' order.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn terms(&self, docs: Range<usize>, f: impl FnMut(&[u32])) -> Result<()>;
+
+    /// Calls `f(document, term, impact)` for the same terms in the same order; an impact is at least 0.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn impacts(&self, docs: Range<usize>, f: impl FnMut(usize, u32, f32)) -> Result<()>;
+}
+
+/// What is searched for.
+pub(super) trait Query: Sync {
+    /// Ascending terms, each with the factor of its impacts.
+    fn factors(&self) -> impl Iterator<Item = (u32, f32)>;
+}
 
 /// Most documents of a block.
 pub(super) const BLOCK: usize = 1 << 16;
@@ -34,19 +57,14 @@ pub(super) fn block_bytes(postings: u64, vocabulary: usize) -> u64 {
 }
 
 impl Block {
-    /// Turns the rows of `docs` round; `impact(doc, term, count)` gives the weight of a posting.
-    pub(super) fn build(
-        forward: &Forward,
-        docs: Range<usize>,
-        impact: impl Fn(usize, u32, u16) -> f32,
-    ) -> Result<Self> {
-        let mut buffer = RowBuffer::default();
-        let vocabulary = forward.terms().len();
+    /// Turns the rows of `docs` round.
+    pub(super) fn build(from: &impl Postings, docs: Range<usize>) -> Result<Self> {
+        let vocabulary = from.vocabulary();
         let mut counts = vec![0u32; vocabulary];
         let mut postings = 0;
-        forward.each_row(docs.clone(), &mut buffer, |_, row| {
-            postings += row.terms.len();
-            for &term in row.terms {
+        from.terms(docs.clone(), |terms| {
+            postings += terms.len();
+            for &term in terms {
                 counts[term as usize] += 1;
             }
         })?;
@@ -68,13 +86,11 @@ impl Block {
         }
 
         let (mut ids, mut impacts) = (vec![0u16; postings], vec![0f32; postings]);
-        forward.each_row(docs.clone(), &mut buffer, |doc, row| {
-            for (&term, &count) in row.terms.iter().zip(row.counts) {
-                let place = &mut counts[term as usize];
-                ids[*place as usize] = (doc - docs.start) as u16;
-                impacts[*place as usize] = impact(doc, term, count);
-                *place += 1;
-            }
+        from.impacts(docs.clone(), |doc, term, impact| {
+            let place = &mut counts[term as usize];
+            ids[*place as usize] = (doc - docs.start) as u16;
+            impacts[*place as usize] = impact;
+            *place += 1;
         })?;
         Ok(Self { docs, present, ranks, starts, ids, impacts })
     }
@@ -92,14 +108,13 @@ impl Block {
 
     /// Adds the query's impacts to `scores` (all 0 before and after), and offers every document to `best`.
     /// Blocks must come by ascending documents: `best` relies on it for its ties.
-    pub(super) fn search(&self, query: &QueryTerms, scores: &mut Accumulator, best: &mut Best) {
+    pub(super) fn search(&self, query: &impl Query, scores: &mut Accumulator, best: &mut Best) {
         let mut touched = 0;
-        for (term, multiplicity) in query.iter() {
+        for (term, factor) in query.factors() {
             let (ids, impacts) = self.postings(term);
             touched += ids.len();
-            let multiplicity = multiplicity as f32;
             for (&id, &impact) in ids.iter().zip(impacts) {
-                scores[usize::from(id)] += multiplicity * impact;
+                scores[usize::from(id)] += factor * impact;
             }
         }
         if touched == 0 {
@@ -108,7 +123,7 @@ impl Block {
         let first = self.docs.start as u32;
         // A scan of all cells costs about as much as walking a sixteenth as many postings again.
         if touched * 16 < self.docs.len() {
-            for (term, _) in query.iter() {
+            for (term, _) in query.factors() {
                 for &id in self.postings(term).0 {
                     let score = std::mem::take(&mut scores[usize::from(id)]);
                     // Documents come in any order here, so one that equals the bar may still win its tie.
