@@ -32,18 +32,13 @@ fn searching_with_a_sparse_model_finds_the_text_itself_first_and_encodes_once() 
     let queries = support::file(folder.path(), "queries.jsonl", &lines("q"));
     let model = model();
     let out = folder.path().join("run.trec");
-    let arguments = |out: &Path, more: &[&str]| {
-        let mut all: Vec<std::ffi::OsString> =
-            vec!["search".into(), "--corpus".into(), corpus.clone().into()];
-        all.extend([
-            "--queries".into(),
-            queries.clone().into(),
-            "--sparse-model".into(),
-            model.clone().into(),
-        ]);
-        all.extend(["--work".into(), folder.path().join("work").into(), "-o".into(), out.into()]);
-        all.extend(more.iter().map(Into::into));
-        all
+    let name = |path: &Path| path.display().to_string();
+    let arguments = |out: &Path, more: &[&str]| -> Vec<String> {
+        let (corpus, queries, work) = (name(&corpus), name(&queries), name(&folder.path().join("work")));
+        let files = ["search", "--corpus", &corpus, "--queries", &queries, "--work", &work];
+        let (model, out) = (name(&model), name(out));
+        let rest = ["--sparse-model", &model, "-o", &out];
+        files.iter().chain(&rest).chain(more).map(|&word| word.to_owned()).collect()
     };
     succeed(arguments(&out, &["--top-k", "4"]));
     let found = std::fs::read_to_string(&out).unwrap();
@@ -68,7 +63,7 @@ fn searching_with_a_sparse_model_finds_the_text_itself_first_and_encodes_once() 
         assert!((between[0] - between[1]).abs() < 1e-3, "{found}");
         assert!(between[0] <= (own(i) * own(j)).sqrt() * 1.0001, "{found}");
     }
-    // The model's folder may go: its vectors are kept by what is in it, which is read, but nothing is encoded again.
+    // Beside another source, with the vectors that are kept.
     let two = folder.path().join("two.trec");
     let (_, stderr) =
         succeed(arguments(&two, &["--top-k", "2", "--source", "sparse,bm25", "--score-by", "sparse"]));
@@ -83,15 +78,15 @@ fn mining_with_a_sparse_source_gives_the_same_bytes_for_any_threads_and_memory()
     let mine = |name: &str, more: &[&str]| {
         let out = folder.path().join(name).join("out.jsonl");
         std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let mut all: Vec<std::ffi::OsString> =
-            vec!["mine".into(), example().into(), "--sparse-model".into(), model().into()];
-        all.extend(["--sparse-max-length".into(), "12".into(), "-o".into(), out.clone().into()]);
-        all.extend(more.iter().map(Into::into));
+        let paths = [example(), model(), out.clone()].map(|path| path.display().to_string());
+        let fixed =
+            ["mine", &paths[0], "--sparse-model", &paths[1], "--sparse-max-length", "12", "-o", &paths[2]];
+        let all: Vec<String> = fixed.iter().chain(more).map(|&word| word.to_owned()).collect();
         (out, succeed(all).1)
     };
     let (one, stderr) = mine("one", &["--threads", "1"]);
     assert!(stderr.contains("mined"), "{stderr}");
-    let (three, _) = mine("three", &["--threads", "3", "--memory", "64MiB"]);
+    let (three, _) = mine("three", &["--threads", "3", "--memory", "96MiB"]);
     assert!(bytes(&one) == bytes(&three));
     let manifest = support::manifest(&one);
     let text = manifest.to_string();

@@ -64,8 +64,8 @@ pub(crate) struct MineArgs {
     #[arg(long, value_name = "stop|skip", help_heading = "Data", value_parser = parse_bad_row)]
     on_bad_row: Option<OnBadRow>,
 
-    /// Comma list of bm25, dense, vectors, run:FILE, given, random [default: vectors where given, bm25,dense with --model,
-    /// else bm25]
+    /// Comma list of bm25, dense, sparse, vectors, run:FILE, given, random [default: vectors where given, else bm25; dense
+    /// with --model, sparse with --sparse-model beside it]
     #[arg(long, value_name = "LIST", help_heading = "Candidates")]
     source: Option<String>,
     #[command(flatten)]
@@ -389,7 +389,7 @@ impl MineArgs {
         if let Some(list) = &self.source {
             spec.pool = flags::pools(list, given)?;
         } else if spec.pool.is_empty() || vectors.is_some() || dense.is_some() || sparse.is_some() {
-            spec.pool = flags::pools(given.default_sources(), given)?;
+            spec.pool = flags::pools(&given.default_sources(), given)?;
         }
         if let Some(recall) = self.approximate {
             super::search_approximately(spec, recall)?;

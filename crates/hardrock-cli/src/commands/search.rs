@@ -94,12 +94,12 @@ pub(crate) fn run(args: SearchArgs, globals: &Globals) -> Result<u8> {
     let given = flags::Given { vectors, model: dense.as_ref(), sparse: sparse.as_ref() };
     // Which documents a model finds is asked for by naming the model; BM25's are not mixed in.
     let default = match (vectors.is_some(), dense.is_some(), sparse.is_some()) {
-        (false, true, false) => "dense",
-        (false, false, true) => "sparse",
-        (false, true, true) => "dense,sparse",
+        (false, true, false) => "dense".to_owned(),
+        (false, false, true) => "sparse".to_owned(),
+        (false, true, true) => "dense,sparse".to_owned(),
         _ => given.default_sources(),
     };
-    spec.pool = flags::pools(args.source.as_deref().unwrap_or(default), given)?;
+    spec.pool = flags::pools(&args.source.unwrap_or(default), given)?;
     if let Some(metric) = args.metric {
         spec.pool.iter_mut().for_each(|p| p.source.compare_by(metric));
     }

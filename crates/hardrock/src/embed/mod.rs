@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub use cache::{Cache, CachedRows};
 pub use file::{EmbedOptions, Embedded, Side, embed_file};
 use kept::{Dense, Keep, Words};
-pub use sparse::{SparseCache, SparseTable};
+pub use sparse::{SparseCache, SparseCachedRows, SparseTable};
 pub use write::Element;
 
 use crate::mine::Progress;

@@ -243,7 +243,7 @@ impl SparseTable {
             }
         };
         let mut bytes = vec![0; place.length as usize * 4];
-        let mut read = |offset: u64, bytes: &mut [u8]| {
+        let read = |offset: u64, bytes: &mut [u8]| {
             file.read_exact_at(bytes, offset + place.before * 4).map_err(Error::io("read", &shard.path))
         };
         read(shard.offsets[0], &mut bytes)?;

@@ -38,19 +38,22 @@ pub(super) type Models = Vec<Option<Model>>;
 
 /// Opens the models, so that a wrong name ends the run before anything is read.
 pub(super) fn open_models(plan: &Plan, progress: &dyn Progress, cancel: &AtomicBool) -> Result<Models> {
-    let open = |pool: &PoolSpec| match &pool.source {
-        SourceSpec::Dense(dense) => {
-            let model = models::open_watched(&dense.model, &options(dense), progress, cancel)?;
-            Ok(Some(Model::Dense(model)))
+    let open = |pool: &PoolSpec| -> Result<Option<Model>> {
+        match &pool.source {
+            SourceSpec::Dense(dense) => {
+                let model = models::open_watched(&dense.model, &options(dense), progress, cancel)?;
+                Ok(Some(Model::Dense(model)))
+            }
+            SourceSpec::Sparse(sparse) => {
+                let prompts =
+                    Roles { query: sparse.prompt_query.clone(), passage: sparse.prompt_passage.clone() };
+                let options =
+                    ModelOptions { prompts, max_length: sparse.max_length, ..ModelOptions::default() };
+                let model = models::open_sparse(&sparse.model, &options, progress, cancel)?;
+                Ok(Some(Model::Sparse(model)))
+            }
+            _ => Ok(None),
         }
-        SourceSpec::Sparse(sparse) => {
-            let prompts =
-                Roles { query: sparse.prompt_query.clone(), passage: sparse.prompt_passage.clone() };
-            let options = ModelOptions { prompts, max_length: sparse.max_length, ..ModelOptions::default() };
-            let model = models::open_sparse(&sparse.model, &options, progress, cancel)?;
-            Ok(Some(Model::Sparse(model)))
-        }
-        _ => Ok(None),
     };
     plan.spec.pool.iter().map(open).collect()
 }

@@ -338,17 +338,10 @@ pub struct Given<'a> {
 
 impl Given<'_> {
     /// The sources when none are named: the given vectors, a model beside BM25 (two views of the same texts), or BM25.
-    pub fn default_sources(&self) -> &'static str {
-        match (self.vectors.is_some(), self.model.is_some(), self.sparse.is_some()) {
-            (true, true, true) => "vectors,dense,sparse",
-            (true, true, false) => "vectors,dense",
-            (true, false, true) => "vectors,sparse",
-            (true, false, false) => "vectors",
-            (false, true, true) => "bm25,dense,sparse",
-            (false, true, false) => "bm25,dense",
-            (false, false, true) => "bm25,sparse",
-            (false, false, false) => "bm25",
-        }
+    pub fn default_sources(&self) -> String {
+        let first = if self.vectors.is_some() { "vectors" } else { "bm25" };
+        let models = [self.model.map(|_| "dense"), self.sparse.map(|_| "sparse")];
+        std::iter::once(first).chain(models.into_iter().flatten()).collect::<Vec<_>>().join(",")
     }
 }
 
