@@ -57,7 +57,7 @@ pub fn from_seeds(rows: &[SeedRow], vectors: bool) -> Seeds {
         Some(area) if area >= LEAST_AUC => {}
         area => {
             return refuse(format!(
-                "seeds are not nearer to the positives than others: AUC {:.2}, {LEAST_AUC} is needed",
+                "seeds are not nearer to the positives than others: AUC {:.3}, {LEAST_AUC} is needed",
                 area.unwrap_or(0.5)
             ));
         }

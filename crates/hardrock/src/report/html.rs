@@ -25,6 +25,7 @@ pub fn page(s: &Summary, name: &str) -> String {
         sections::hardness(s),
         sections::ranks(s),
         sections::suspects(s),
+        sections::false_negatives(s),
         sections::sources(s),
         sections::shortfall(s),
         sections::samples(s),

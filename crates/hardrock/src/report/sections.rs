@@ -1,8 +1,10 @@
 //! The sections of the page that draw figures: funnel, reasons, scores, hardness, ranks, suspects.
 
 mod details;
+mod false_negatives;
 
 pub(super) use details::{run, samples, shortfall, sources};
+pub(super) use false_negatives::false_negatives;
 
 use super::histogram::Histogram;
 use super::summary::{Kin, Summary};
