@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::hardrock;
+use support::{hardrock, holds};
 
 const TOKEN: &str = "hf_sesame_open_7391";
 const COMMIT: &str = "00112233445566778899aabbccddeeff00112233";
@@ -73,17 +73,6 @@ fn serve(mut stream: TcpStream, asked: &AtomicUsize) {
             return;
         }
     }
-}
-
-/// Whether any file below a folder holds the text.
-fn holds(folder: &Path, text: &str) -> bool {
-    std::fs::read_dir(folder).unwrap().any(|entry| {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => holds(&path, text),
-            false => String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains(text),
-        }
-    })
 }
 
 #[test]

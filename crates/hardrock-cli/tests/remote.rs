@@ -6,11 +6,10 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{example, hardrock};
+use support::{example, hardrock, holds};
 
 const KEY: &str = "sesame-open-7391";
 
@@ -59,17 +58,6 @@ fn serve(stream: TcpStream, asked: &AtomicUsize) {
             return;
         }
     }
-}
-
-/// Whether any file below a folder holds the text.
-fn holds(folder: &Path, text: &str) -> bool {
-    std::fs::read_dir(folder).unwrap().any(|entry| {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => holds(&path, text),
-            false => String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains(text),
-        }
-    })
 }
 
 #[test]

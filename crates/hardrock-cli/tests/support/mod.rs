@@ -75,3 +75,14 @@ pub fn oracle(path: &Path, level: i32) -> std::collections::BTreeSet<(String, St
     let fields = text.lines().skip(1).map(|l| l.split('\t').collect::<Vec<_>>());
     fields.filter(|f| f[2].parse::<i32>().unwrap() >= level).map(|f| (f[0].into(), f[1].into())).collect()
 }
+
+/// Whether any file below a folder holds the text.
+pub fn holds(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => holds(&path, text),
+            false => String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains(text),
+        }
+    })
+}

@@ -133,12 +133,24 @@ pub(super) fn fill(
     let slabs = panels.all_mut().par_chunks_mut(SLAB * dim).with_max_len(1).enumerate();
     slabs.try_for_each_init(Vec::new, |slab, (s, panels)| {
         watch.check()?;
-        let start = s * SLAB;
-        slab.resize(SLAB.min(count - start) * dim, 0.0);
-        rows.read(first + start, slab)?;
-        kernel::pack(slab, dim, DOCUMENTS, panels);
-        Ok(())
+        fill_slab(rows, (first, count), s, slab, panels, dim)
     })
+}
+
+/// Reads slab `s` of the `count` rows from `first` into its `panels`; `slab` is room for them.
+fn fill_slab(
+    rows: &dyn Rows,
+    (first, count): (usize, usize),
+    s: usize,
+    slab: &mut Vec<f32>,
+    panels: &mut [f32],
+    dim: usize,
+) -> Result<()> {
+    let start = s * SLAB;
+    slab.resize(SLAB.min(count - start) * dim, 0.0);
+    rows.read(first + start, slab)?;
+    kernel::pack(slab, dim, DOCUMENTS, panels);
+    Ok(())
 }
 
 /// As [`fill`] on this thread alone.
@@ -153,10 +165,7 @@ pub(super) fn fill_here(
     let mut slab = Vec::new();
     for (s, panels) in panels.all_mut().chunks_mut(SLAB * dim).enumerate() {
         watch.check()?;
-        let start = s * SLAB;
-        slab.resize(SLAB.min(count - start) * dim, 0.0);
-        rows.read(first + start, &mut slab)?;
-        kernel::pack(&slab, dim, DOCUMENTS, panels);
+        fill_slab(rows, (first, count), s, &mut slab, panels, dim)?;
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ pub struct TfIdf {
 pub struct TfIdfRow {
     terms: Vec<u32>,
     weights: Vec<f64>,
+    /// Sum of the weights.
+    whole: f64,
     places: Places,
 }
 
@@ -137,7 +139,7 @@ impl TfIdf {
         if length > 0.0 {
             weights.iter_mut().for_each(|w| *w /= length);
         }
-        TfIdfRow { places: Places::of(&terms), terms, weights }
+        TfIdfRow::new(terms, weights)
     }
 
     /// Cosine of `row` with a document, in `[0, 1]`.
@@ -176,12 +178,11 @@ impl TfIdf {
                     shared += 1;
                 }
             }
-            let whole: f64 = text.weights.iter().sum();
             out.push(Common {
                 cosine: ((sum * f64::from(self.scale[doc as usize])) as f32).min(1.0),
                 shared,
                 terms: other.terms.len() as u32,
-                covered: if whole > 0.0 { (covered / whole) as f32 } else { 0.0 },
+                covered: if text.whole > 0.0 { (covered / text.whole) as f32 } else { 0.0 },
             });
         }
         Ok(())
@@ -207,7 +208,11 @@ impl TfIdfRow {
         let len = terms.len().min(weights.len());
         terms.truncate(len);
         weights.truncate(len);
-        Self { places: Places::of(&terms), terms, weights }
+        Self::new(terms, weights)
+    }
+
+    fn new(terms: Vec<u32>, weights: Vec<f64>) -> Self {
+        Self { whole: weights.iter().sum(), places: Places::of(&terms), terms, weights }
     }
 
     /// Number of distinct known terms.
